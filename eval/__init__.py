@@ -1,0 +1,1 @@
+"""One file per question asked of a trained model or of a configuration."""
