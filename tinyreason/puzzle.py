@@ -91,11 +91,15 @@ class Batch:
     @classmethod
     def of(cls, rows: Rows, facts: Facts, device: torch.device | str = "cpu") -> "Batch":
         """Upload `rows`; the task's ignored label becomes IGNORE."""
-        labels = rows.labels.astype(np.int64)
+        return cls.from_tensors(*(torch.from_numpy(a).to(device) for a in rows), facts)
+
+    @classmethod
+    def from_tensors(cls, inputs: Tensor, labels: Tensor, puzzle_ids: Tensor, facts: Facts) -> "Batch":
+        """The same from tensors of the types of `Rows`, widened on the device that they are on."""
+        wide = labels.long()
         if facts.ignore_label_id is not None:
-            labels[rows.labels == facts.ignore_label_id] = IGNORE
-        arrays = rows.inputs.astype(np.int32), labels, rows.puzzle_ids.astype(np.int32)
-        return cls(*(torch.from_numpy(a).to(device, non_blocking=True) for a in arrays))
+            wide = wide.masked_fill(labels == facts.ignore_label_id, IGNORE)
+        return cls(inputs.int(), wide, puzzle_ids.int())
 
     def map(self, f, *others: "Batch") -> "Batch":
         """A batch of `f(field, field of each other batch)`."""

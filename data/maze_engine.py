@@ -1,0 +1,170 @@
+"""Mazes as arrays, many at a time: distances, shortest paths, walls and symmetries. Knows no task and no file.
+
+A maze is an n x n grid with no border. All functions work on a batch of N mazes of one size; cells are numbered row by
+row. Only `Generator.random` is drawn from: of numpy's streams the one least likely to ever change.
+
+N mazes, n side, S = n * n cells.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+FAR = np.int32(1 << 30)  # distance of a cell that cannot be reached
+DIHEDRAL_INVERSE = np.array([0, 3, 2, 1, 4, 5, 6, 7])  # the symmetry that undoes each
+
+
+class Mazes(NamedTuple):
+    """N mazes with their answers."""
+
+    is_open: np.ndarray  # (N, S) bool, S and G included
+    start: np.ndarray  # (N,) cell
+    goal: np.ndarray  # (N,) cell
+    path: np.ndarray  # (N, S) bool, start and goal included
+
+
+def draw(rng: np.random.Generator, count: int, side: int, style: str, wall: float, min_path: int, ties: str) -> Mazes:
+    """Those of `count` drawn mazes that hold a shortest path of `min_path` cells or more, start and goal counted.
+
+    The hard ones are found by two floods: from a random cell to the farthest one, and from there. Of a maze that is
+    kept, start and goal are then drawn from the cells that are far enough from each other. With `ties="unique"` the
+    path is one of the shortest at random and the cells of all its rivals become walls; a shortest path has one cell at
+    each distance from the start, so nothing as short is left. With `ties="bfs"` rivals stay and a fixed search decides.
+    """
+    is_open = perfect(rng, count, side) if style == "perfect" else random_walls(rng, count, side, wall)
+    is_open = is_open[is_open.any((1, 2))]
+    flat = is_open.reshape(len(is_open), side * side)
+    start = _reached(distances(is_open, _any_of(rng, flat))).argmax(1)
+    far_enough = _reached(distances(is_open, start)) >= min_path - 1
+    hard = far_enough.any(1)
+    is_open, flat = is_open[hard], flat[hard]
+    start = _any_of(rng, far_enough[hard])
+    from_start = distances(is_open, start)
+    goal = _any_of(rng, _reached(from_start) >= min_path - 1)
+    to_goal = distances(is_open, goal)
+    path = shortest_path(to_goal, start, rng if ties == "unique" else None)
+    if ties == "unique":
+        length = to_goal[np.arange(len(start)), start, None]
+        flat = flat & (path | (from_start + to_goal > length))
+    return Mazes(flat, start, goal, path)
+
+
+def _reached(steps: np.ndarray) -> np.ndarray:
+    return np.where(steps < FAR, steps, -1)
+
+
+def _any_of(rng: np.random.Generator, which: np.ndarray) -> np.ndarray:
+    """(N,) one of the true cells of each row of `which` (N, S), each equally likely."""
+    return (which * (1.0 - rng.random(which.shape))).argmax(1)
+
+
+def random_walls(rng: np.random.Generator, count: int, side: int, wall: float) -> np.ndarray:
+    """(count, side, side) bool, open cells: each is a wall with probability `wall`, independently."""
+    return rng.random((count, side, side)) >= wall
+
+
+def perfect(rng: np.random.Generator, count: int, side: int) -> np.ndarray:
+    """(count, side, side) bool, open cells of perfect mazes: one path between any two cells.
+
+    Every second cell of every second row is a room; a random depth-first search (of the usual methods the one with the
+    longest corridors) joins them into a tree. Rooms reach the edge, as there is no border; of an even side one row and
+    one column stay wall, on a random side.
+    """
+    rooms = (side + 1) // 2
+    around = [[int(room) for room in row if room < rooms * rooms] for row in neighbours(rooms)]
+    mazes = np.zeros((count, side, side), bool)
+    for maze in mazes:
+        draws = rng.random(rooms * rooms + 2).tolist()
+        rows, columns = _tree(around, rooms, draws)
+        free = side - (2 * rooms - 1) + 1
+        maze[np.array(rows) + int(draws[-2] * free), np.array(columns) + int(draws[-1] * free)] = True
+    return mazes
+
+
+def _tree(around: list[list[int]], rooms: int, draws: list[float]) -> tuple[list[int], list[int]]:
+    """Rows and columns of the rooms and doors of one tree; each room uses up one of `draws`, uniform in [0, 1)."""
+    trail = [int(draws[0] * rooms * rooms)]
+    seen = set(trail)
+    rows, columns = [2 * (trail[0] // rooms)], [2 * (trail[0] % rooms)]
+    while trail:
+        here = trail[-1]
+        ahead = [room for room in around[here] if room not in seen]
+        if not ahead:
+            trail.pop()
+            continue
+        room = ahead[int(draws[len(seen)] * len(ahead))]
+        seen.add(room)
+        trail.append(room)
+        (y, x), (v, u) = divmod(here, rooms), divmod(room, rooms)
+        rows += [2 * v, y + v]
+        columns += [2 * u, x + u]
+    return rows, columns
+
+
+def dihedral_tables(side: int) -> np.ndarray:
+    """(8, S) gather tables: `grid.ravel()[tables[k]]` is symmetry k, numbered as in HRM's and TRM's `dataset/common.py`.
+
+    0 identity, 1 to 3 quarter turns (numpy's rot90), 4 mirror left-right, 5 mirror up-down, 6 transpose, 7 anti-transpose.
+    """
+    cells = np.arange(side * side).reshape(side, side)
+    turns = [np.rot90(cells, k) for k in range(4)]
+    mirrors = [np.fliplr(cells), np.flipud(cells), cells.T, np.fliplr(np.rot90(cells))]
+    return np.stack([grid.ravel() for grid in turns + mirrors])
+
+
+def distances(is_open: np.ndarray, start: np.ndarray) -> np.ndarray:
+    """(N, S) int32 steps from `start` (N,) over open cells (N, n, n) bool; FAR where there is no way.
+
+    One flood for the whole batch: the frontier of all mazes is one list of cells of one padded array, so every cell is
+    handled once and the number of numpy calls is that of the longest path.
+    """
+    n = is_open.shape[1]
+    width = n + 2
+    free = np.pad(is_open, ((0, 0), (1, 1), (1, 1))).ravel()
+    steps = np.array([width, -1, 1, -width])
+    reached = np.full(free.size, FAR)
+    first = np.empty(free.size, np.int32)
+    edge = np.arange(len(start)) * width * width + (start // n + 1) * width + start % n + 1
+    free[edge] = False
+    for step in range(n * n):
+        reached[edge] = step
+        near = (edge[:, None] + steps).ravel()
+        near = near[free[near]]
+        free[near] = False
+        order = np.arange(len(near), dtype=np.int32)
+        first[near] = order
+        edge = near[first[near] == order]  # a cell found from two sides is kept once
+        if not len(edge):
+            break
+    return np.ascontiguousarray(reached.reshape(-1, width, width)[:, 1:-1, 1:-1]).reshape(len(start), n * n)
+
+
+def neighbours(side: int) -> np.ndarray:
+    """(S, 4) the cell down, left, right and up of each; S, one past the last cell, where that is off the grid."""
+    cells = np.full((side + 2, side + 2), side * side)
+    cells[1:-1, 1:-1] = np.arange(side * side).reshape(side, side)
+    around = cells[2:, 1:-1], cells[1:-1, :-2], cells[1:-1, 2:], cells[:-2, 1:-1]
+    return np.stack([grid.ravel() for grid in around], 1)
+
+
+def shortest_path(to_goal: np.ndarray, start: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
+    """(N, S) bool: the cells of one shortest path from `start` (N,) to the goal, both ends included.
+
+    `to_goal` (N, S) are distances to the goal; `start` must reach it. Without `rng` every step takes the first direction
+    of down, left, right, up that comes nearer. That path is the alphabetically first of all shortest ones, and so the
+    one that a breadth-first search from the start finds which looks around in that order and keeps a cell's first
+    discoverer as its parent. With `rng` every step takes one of the nearer directions, each equally likely.
+    """
+    count, cells = to_goal.shape
+    around = neighbours(round(cells**0.5))
+    far = np.concatenate([to_goal, np.full((count, 1), FAR)], 1)
+    path = np.zeros((count, cells), bool)
+    row, at = np.arange(count), start.copy()
+    path[row, at] = True
+    while len(row):
+        nearer = far[row[:, None], around[at]] < far[row, at][:, None]
+        weight = nearer if rng is None else nearer * (1.0 - rng.random(nearer.shape))
+        going = nearer.any(1)
+        row, at = row[going], around[at, weight.argmax(1)][going]
+        path[row, at] = True
+    return path

@@ -1,0 +1,184 @@
+"""Where puzzles come from when they are not generated: CSV files, a built data set, the Hugging Face hub.
+
+Nothing here knows what a puzzle means: a question and an answer are strings of the right length, and the task judges
+their characters. Whatever is missing or malformed raises UserError, one line: `path:row: what is wrong`.
+"""
+
+import csv
+import gzip
+import re
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tinyreason import folder
+from tinyreason.errors import UserError
+from tinyreason.puzzle import Facts, Puzzles
+
+MAX_BYTES = 4 << 30  # of a file, after decompression; the whole of sudoku-extreme is below 1 GB
+MAX_LINE = 100_000  # bytes of one line, below the csv module's own limit for a field (131,072)
+KINDS = (
+    "'generate', a CSV or CSV.gz file, a pair '[train.csv,test.csv]', a directory with train.csv and test.csv, "
+    "a directory written by data.build, 'hub:owner/name[@revision]'"
+)
+HUB_FILES = ["*.csv", "*.json", "*.npy", "*.gz"]  # data only: nothing that could be executed or unpickled
+HUB_PART = r"[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9_])?"
+HUB_NAME = re.compile(rf"hub:({HUB_PART}/{HUB_PART})(?:@({HUB_PART}(?:/{HUB_PART})*))?", re.ASCII)
+
+Source = str | Path | Sequence[str | Path]
+
+
+def resolve(source: Source) -> Path | list[Path]:
+    """The existing local path, or pair of paths, that `task.source` names; `hub:` is downloaded or found in its cache.
+
+    A path that was resolved before comes back unchanged.
+    """
+    if isinstance(source, str) and source.startswith("hub:"):
+        return _download(source)
+    if isinstance(source, str | Path):
+        return _existing(source)
+    if len(source) != 2:
+        raise UserError(f"task.source={list(map(str, source))}: a list must name two files, [train, test]")
+    return [_existing(one) for one in source]
+
+
+def is_folder(source: Source) -> bool:
+    """Whether the source is a data set that `data.build`, HRM or TRM wrote."""
+    path = resolve(source)
+    return isinstance(path, Path) and (path / "train" / "dataset.json").is_file()
+
+
+def folder_splits(source: Source) -> tuple[Facts, dict[str, Puzzles], list[str]]:
+    """The facts, the splits "train", "valid" and "test", and the identifier names of such a folder."""
+    return folder.read(resolve(source))
+
+
+def split_files(source: Source) -> tuple[Path, Path | None]:
+    """The training and the test CSV; no test CSV where the source is a single file, which the task then splits."""
+    path = resolve(source)
+    if isinstance(path, list):
+        return path[0], path[1]
+    if path.is_file():
+        return path, None
+    return _csv_in(path, "train"), _csv_in(path, "test")
+
+
+def read_csv(path: Path, seq_len: int) -> list[tuple[int, str, str]]:
+    """(row, question, answer) of every row; the header is row 1.
+
+    The columns `question` and `answer` must be there, others are ignored. Both strings have `seq_len` characters and
+    come back as written: in a maze a space is an open cell. A byte-order mark is accepted, since spreadsheets write it.
+    """
+    table = csv.reader(_lines(path), strict=True)
+    try:
+        header = next(table, None)
+        columns = _columns(path, header)
+        rows = [_row(path, table.line_num, fields, len(header), columns, seq_len) for fields in table]
+    except csv.Error as error:
+        raise UserError(f"{path}:{table.line_num}: {error}") from None
+    if not rows:
+        raise UserError(f"{path}: no puzzles, only a header")
+    return rows
+
+
+def choose(total: int, counts: dict[str, int | None], seed: int, where: Path) -> dict[str, np.ndarray]:
+    """Disjoint random choices among the `total` rows of a file, in file order each; None takes all that are left.
+
+    `counts` are served in turn; a file with too few rows for one raises UserError, which names the option. Only
+    "valid_puzzles" makes do with what is left, possibly nothing.
+    """
+    order, at, chosen = np.random.Generator(np.random.PCG64(seed)).permutation(total), 0, {}
+    for name, count in counts.items():
+        left = total - at
+        if count is not None and count > left and name != "valid_puzzles":
+            raise UserError(f"task.{name}={count}: {where} has {left} of its {total} rows left; null takes all of them")
+        taken = left if count is None else min(count, left)
+        chosen[name] = np.sort(order[at : at + taken])
+        at += taken
+    return chosen
+
+
+def _existing(source: str | Path) -> Path:
+    path = Path(source).expanduser()
+    if "\0" in str(path) or not path.exists():
+        raise UserError(f"task.source={str(source)!r}: no such file or directory; a source is {KINDS}")
+    return path
+
+
+def _csv_in(directory: Path, split: str) -> Path:
+    found = [path for end in ("csv", "csv.gz") if (path := directory / f"{split}.{end}").is_file()]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise UserError(f"{directory}: holds both {found[0].name} and {found[1].name}; name the files you mean")
+    raise UserError(f"{directory}: no {split}.csv, {split}.csv.gz or train/dataset.json in it; a source is {KINDS}")
+
+
+def _download(source: str) -> Path:
+    name = HUB_NAME.fullmatch(source)
+    if name is None or ".." in source or "--" in name[1]:
+        raise UserError(f"task.source={source!r}: not of the form hub:owner/name[@revision]")
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError:
+        raise UserError("task.source=hub:... needs the hub extra: pip install -e '.[hub]'") from None
+    try:
+        return Path(snapshot_download(name[1], repo_type="dataset", revision=name[2], allow_patterns=HUB_FILES))
+    except Exception as error:  # every transport fails in its own class; all of them are the user's to mend
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"task.source={source}: cannot be downloaded: {reason[:300]}") from None
+
+
+def _lines(path: Path) -> Iterator[str]:
+    """The decoded lines of a CSV or CSV.gz, refused before they can fill the memory."""
+    number = size = 0
+    try:
+        if not path.is_file():
+            raise UserError(f"{path}: not a file")
+        if path.stat().st_size > MAX_BYTES:
+            raise UserError(f"{path}: larger than {MAX_BYTES >> 30} GiB")
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            while line := file.readline(MAX_LINE + 1):
+                number += 1
+                size += len(line)
+                yield _decode(path, number, size, line)
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"{path}:{number + 1}: cannot be read: {error}") from None
+
+
+def _decode(path: Path, number: int, size: int, line: bytes) -> str:
+    if len(line) > MAX_LINE:
+        raise UserError(f"{path}:{number}: longer than {MAX_LINE} bytes")
+    if size > MAX_BYTES:
+        raise UserError(f"{path}:{number}: the file is larger than {MAX_BYTES >> 30} GiB once decompressed")
+    if b"\0" in line:
+        raise UserError(f"{path}:{number}: a NUL byte")
+    try:
+        return line.decode("utf-8-sig" if number == 1 else "utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}:{number}: not UTF-8 (byte {error.start + 1} of the row)") from None
+
+
+def _columns(path: Path, header: list[str] | None) -> tuple[int, int]:
+    """Where the question and the answer stand."""
+    if not header:
+        raise UserError(f"{path}:1: no header; the first row must be source,question,answer,rating")
+    for name in ("question", "answer"):
+        if header.count(name) != 1:
+            found = ",".join(header)[:80]
+            raise UserError(f"{path}:1: {header.count(name)} columns named {name!r} in the header {found!r}, not one")
+    return header.index("question"), header.index("answer")
+
+
+def _row(
+    path: Path, number: int, fields: list[str], width: int, columns: tuple[int, int], seq_len: int
+) -> tuple[int, str, str]:
+    if len(fields) != width:
+        raise UserError(f"{path}:{number}: {len(fields)} fields, the header has {width}")
+    question, answer = (fields[column] for column in columns)
+    for name, text in (("question", question), ("answer", answer)):
+        if len(text) != seq_len:
+            raise UserError(f"{path}:{number}: {name} has {len(text)} characters, not {seq_len}")
+    return number, question, answer

@@ -1,0 +1,109 @@
+"""When a puzzle leaves its slot, and how that is learnt (the papers' ACT).
+
+A rule answers two questions of a segment's read: which slots are done, and what the halting head should have said. In
+training a slot also leaves at `segments`, and with probability `exploration` is made to stay for a random number of
+segments, drawn anew at every segment as in both references (HRM's paper draws it once for a puzzle).
+
+Sources: HRM, arXiv 2506.21734, section 2 "ACT"; TRM, arXiv 2510.04871, section 4.6, and the references' code.
+
+B batch.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tinyreason.errors import UserError
+from tinyreason.models.base import Read
+
+
+@dataclass
+class HaltingConfig:
+    """The halting axis of a run; the values stand in `conf/halting/*.yaml`."""
+
+    rule: str  # a name in RULES
+    segments: int  # most segments that a puzzle stays; N_sup in TRM's paper
+    exploration: float  # probability that a slot is made to stay
+
+
+class Halting(ABC):
+    """Abstract. A rule: when a puzzle is finished, and what the halting head should have said."""
+
+    def __init__(self, config: HaltingConfig):
+        if config.segments < 1:
+            raise UserError(f"halting.segments={config.segments} must be 1 or more")
+        self.segments, self.exploration = config.segments, config.exploration
+
+    @torch.no_grad()
+    def done(self, read: Read, segments: Tensor, generator: torch.Generator) -> Tensor:
+        """(B,) bool: the slots that a new puzzle takes over in training. `segments` (B,) counts the one just read."""
+        random = {"generator": generator, "device": segments.device}
+        stay = torch.rand(segments.shape, **random) < self.exploration
+        least = torch.randint(2, max(self.segments, 2) + 1, segments.shape, **random)
+        return (segments >= self.segments) | (self.wants(read) & (~stay | (segments >= least)))
+
+    @abstractmethod
+    def wants(self, read: Read) -> Tensor:
+        """(B,) bool: the head says that the puzzle is finished."""
+
+    @abstractmethod
+    def loss(self, read: Read, correct: Tensor, last: Tensor, look_ahead: Callable[[], Read]) -> dict[str, Tensor]:
+        """The losses of the halting head by name, (B,) each.
+
+        `correct` and `last` (B,) bool: the answer is exact; the slot is at its last segment. `look_ahead()` reads the
+        segment after this one, without gradient.
+        """
+
+
+class Fixed(Halting):
+    """Every puzzle stays for all segments and nothing is learnt: deep supervision without ACT."""
+
+    def wants(self, read: Read) -> Tensor:
+        return torch.zeros_like(read.halt[:, 0], dtype=torch.bool)
+
+    def loss(self, read: Read, correct: Tensor, last: Tensor, look_ahead: Callable[[], Read]) -> dict[str, Tensor]:
+        return {}
+
+
+class Correctness(Halting):
+    """TRM: the head learns whether the answer is right, and a puzzle is finished when it says so."""
+
+    def wants(self, read: Read) -> Tensor:
+        return read.halt[:, 0] > 0
+
+    def loss(self, read: Read, correct: Tensor, last: Tensor, look_ahead: Callable[[], Read]) -> dict[str, Tensor]:
+        return {"q_halt_loss": binary(read.halt[:, 0], correct)}
+
+
+class QLearning(Halting):
+    """HRM: the head learns the values of halting and of going on, the latter bootstrapped from the next segment.
+
+    No replay and no target network: the batch is large enough (parallel Q-networks, arXiv 2407.04811).
+    """
+
+    def wants(self, read: Read) -> Tensor:
+        return read.halt[:, 0] > read.halt[:, 1]
+
+    def loss(self, read: Read, correct: Tensor, last: Tensor, look_ahead: Callable[[], Read]) -> dict[str, Tensor]:
+        ahead = look_ahead().halt
+        value = torch.where(last, ahead[:, 0], ahead.amax(-1)).sigmoid()
+        return {"q_halt_loss": binary(read.halt[:, 0], correct), "q_continue_loss": binary(read.halt[:, 1], value)}
+
+
+RULES: dict[str, type[Halting]] = {"fixed": Fixed, "correctness": Correctness, "q_learning": QLearning}
+
+
+def make_halting(config: HaltingConfig) -> Halting:
+    """The rule of the name in `halting.rule`. Raises UserError if there is none."""
+    if config.rule not in RULES:
+        raise UserError(f"halting.rule={config.rule} is unknown; type one of {', '.join(RULES)}")
+    return RULES[config.rule](config)
+
+
+def binary(logits: Tensor, target: Tensor) -> Tensor:
+    """(B,) binary cross-entropy."""
+    return F.binary_cross_entropy_with_logits(logits, target.to(logits.dtype), reduction="none")

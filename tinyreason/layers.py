@@ -1,0 +1,240 @@
+"""The layers of HRM and TRM, sized and initialised as published; everything here is position-wise or one block deep.
+
+Unusual in them:
+- no biases and no learned norms: a block is `x = norm(x + mix(x)); x = norm(x + swiglu(x))`, normed *after* the residual
+- weights are float32 and cast to the activations' type where they are used, so bf16 training has float32 masters
+- LeCun initialisation, truncated at two deviations with the deviation corrected for the cut (as in JAX)
+- tokens are mixed by attention or by a SwiGLU over the sequence axis (TRM's `mlp_t`)
+
+Sources: HRM, arXiv 2506.21734; TRM, arXiv 2510.04871; rotary positions, arXiv 2104.09864; SwiGLU, arXiv 2002.05202.
+
+B batch, S sequence (prefix + cells), D width, N heads, K head width, V vocabulary, I inner width of a SwiGLU.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from tinyreason.errors import UserError
+from tinyreason.puzzle import Batch, Facts
+from tinyreason.sparse import PuzzleEmbedding
+
+EPS = 1e-5
+CUT_DEVIATION = 0.87962566103423978  # of a unit normal truncated at two deviations
+
+
+class Block(nn.Module):
+    """One layer of a core: mix tokens, then mix features. (B S D) -> (B S D)."""
+
+    def __init__(self, mix: nn.Module, width: int, expansion: float):
+        super().__init__()
+        self.mix = mix
+        self.mlp = SwiGLU(width, expansion)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.mix(x)
+        return norm(x + self.mlp(x))
+
+
+class Core(nn.Module):
+    """The tied network: `layers` blocks applied to the sum of a state and what is injected. (B S D) -> (B S D)."""
+
+    def __init__(self, layers: int, mix: str, width: int, heads: int, expansion: float, length: int, rotary: bool):
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            Block(make_mix(mix, width, heads, expansion, length, rotary), width, expansion) for _ in range(layers)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        for block in self.blocks:
+            x = block(x)
+        return x
+
+
+class Attention(nn.Module):
+    """Full self-attention and its residual, normed. (B S D) -> (B S D)."""
+
+    def __init__(self, width: int, heads: int, length: int, rotary: bool):
+        super().__init__()
+        if width % heads or rotary and (width // heads) % 2:
+            raise UserError(f"model.width={width} must be an even multiple of model.heads={heads}")
+        self.heads = heads
+        self.qkv = Linear(width, 3 * width)
+        self.out = Linear(width, width)
+        self.rotary = Rotary(width // heads, length) if rotary else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = rearrange(self.qkv(x), "b s (three n k) -> three b n s k", three=3, n=self.heads)
+        y = F.scaled_dot_product_attention(self.rotary(q), self.rotary(k), v)
+        return norm(x + self.out(rearrange(y, "b n s k -> b s (n k)")))
+
+
+class TokenMixer(nn.Module):
+    """A SwiGLU over the sequence axis and its residual, normed *over that axis*. (B S D) -> (B S D)."""
+
+    def __init__(self, length: int, expansion: float):
+        super().__init__()
+        self.mlp = SwiGLU(length, expansion)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.transpose(1, 2)
+        return norm(x + self.mlp(x)).transpose(1, 2)
+
+
+def make_mix(mix: str, width: int, heads: int, expansion: float, length: int, rotary: bool) -> nn.Module:
+    """The token-mixing half of a block, by its name in `model.mix`."""
+    if mix == "attention":
+        return Attention(width, heads, length, rotary)
+    if mix == "mixer":
+        return TokenMixer(length, expansion)
+    raise UserError(f"model.mix={mix} is unknown; type model.mix=attention or model.mix=mixer")
+
+
+class SwiGLU(nn.Module):
+    """Gated MLP over the last axis. Inner width is 2/3 of `expansion` times the width, rounded up to 256 as published."""
+
+    def __init__(self, width: int, expansion: float):
+        super().__init__()
+        inner = 256 * math.ceil(round(expansion * width * 2 / 3) / 256)
+        self.gate_up = Linear(width, 2 * inner)
+        self.down = Linear(inner, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate, up = self.gate_up(x).chunk(2, dim=-1)
+        return self.down(F.silu(gate) * up)
+
+
+class Linear(nn.Module):
+    """x @ weight.T (+ bias), the float32 weight cast to the type of x."""
+
+    def __init__(self, width_in: int, width_out: int, bias: bool = False):
+        super().__init__()
+        self.weight = nn.Parameter(truncated_normal((width_out, width_in), width_in**-0.5))
+        self.bias = nn.Parameter(torch.zeros(width_out)) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        bias = None if self.bias is None else self.bias.to(x.dtype)
+        return F.linear(x, self.weight.to(x.dtype), bias)
+
+
+class Rotary(nn.Module):
+    """Rotary positions over the whole sequence, prefix included. (B N S K) -> (B N S K), rotated in float32."""
+
+    def __init__(self, head_width: int, length: int, theta: float = 10000.0):
+        super().__init__()
+        frequencies = theta ** -(torch.arange(0, head_width, 2) / head_width)
+        angles = torch.outer(torch.arange(length), frequencies).repeat(1, 2)
+        self.register_buffer("cos", angles.cos(), persistent=False)
+        self.register_buffer("sin", angles.sin(), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        left, right = x.chunk(2, dim=-1)
+        turned = torch.cat((-right, left), dim=-1)
+        return (x * self.cos + turned * self.sin).to(x.dtype)
+
+
+class Encoder(nn.Module):
+    """What is injected at every recursion: prefix and cells, with positions, scaled by sqrt(D). Batch -> (B S D).
+
+    The first prefix token carries the puzzle embedding (zero where there is none), the others are zero and serve as registers.
+    """
+
+    def __init__(
+        self, facts: Facts, width: int, prefix: int, positions: str, puzzle_embedding: bool, dtype: torch.dtype
+    ):
+        super().__init__()
+        if puzzle_embedding and not prefix:
+            raise UserError("model.puzzle_embedding=true needs a prefix token; type model.prefix=1 or more")
+        self.width, self.prefix, self.dtype = width, prefix, dtype
+        self.tokens = nn.Parameter(truncated_normal((facts.vocab_size, width), width**-0.5))
+        self.puzzles = PuzzleEmbedding(facts.num_puzzle_identifiers, width) if puzzle_embedding else None
+        self.positions = make_positions(positions, facts, width, prefix)
+
+    def forward(self, batch: Batch) -> Tensor:
+        cells = F.embedding(batch.inputs, self.tokens).to(self.dtype)
+        x = torch.cat((self.prefix_of(batch), cells), dim=1) if self.prefix else cells
+        return self.positions(x) * math.sqrt(self.width)
+
+    def prefix_of(self, batch: Batch) -> Tensor:
+        """(B prefix D)."""
+        prefix = torch.zeros(len(batch), self.prefix, self.width, dtype=self.dtype, device=batch.inputs.device)
+        if self.puzzles is None:
+            return prefix
+        return torch.cat((self.puzzles(batch.puzzle_ids).to(self.dtype)[:, None], prefix[:, 1:]), dim=1)
+
+
+class Learned(nn.Module):
+    """A learned vector for each position, prefix included; the sum is scaled to keep its variance. (B S D) -> (B S D)."""
+
+    def __init__(self, length: int, width: int):
+        super().__init__()
+        self.table = nn.Parameter(truncated_normal((length, width), width**-0.5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return math.sqrt(0.5) * (x + self.table.to(x.dtype))
+
+
+class GridPositions(nn.Module):
+    """Learned vectors for row, column and box of each cell; none for the prefix. (B S D) -> (B S D).
+
+    The cell knows its place on the grid, which one axis of positions hides. Not in the papers; priml's Sudoku log
+    reports +9 points for attention.
+    """
+
+    def __init__(self, facts: Facts, width: int, prefix: int):
+        super().__init__()
+        (rows, columns), box = facts.grid, facts.box
+        row, column = (a.flatten() for a in torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij"))
+        places = [row, rows + column]
+        if box:
+            places.append(rows + columns + row // box[0] * (columns // box[1]) + column // box[1])
+        self.prefix = prefix
+        self.register_buffer("places", torch.stack(places), persistent=False)
+        self.table = nn.Parameter(truncated_normal((int(self.places.max()) + 1, width), width**-0.5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        grid = self.table[self.places].sum(0).to(x.dtype)
+        return x + F.pad(grid, (0, 0, self.prefix, 0))
+
+
+def make_positions(positions: str, facts: Facts, width: int, prefix: int) -> nn.Module:
+    """What is added to the embedded sequence, by its name in `model.positions`; rotary acts inside attention instead."""
+    if positions in ("rotary", "none"):
+        return nn.Identity()
+    if positions == "learned":
+        return Learned(facts.seq_len + prefix, width)
+    if positions == "grid":
+        return GridPositions(facts, width, prefix)
+    raise UserError(f"model.positions={positions} is unknown; type one of rotary, learned, grid, none")
+
+
+class Heads(nn.Module):
+    """Reads the answer off the cells and the halting logits off the first token. (B S D) -> (B cells V), (B 2) float32.
+
+    The halting head starts at weight 0 and bias -5: nothing halts before it has been learnt.
+    """
+
+    def __init__(self, vocab_size: int, width: int, prefix: int):
+        super().__init__()
+        self.prefix = prefix
+        self.answer = Linear(width, vocab_size)
+        self.halt = Linear(width, 2, bias=True)
+        nn.init.zeros_(self.halt.weight)
+        nn.init.constant_(self.halt.bias, -5.0)
+
+    def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        return self.answer(z)[:, self.prefix :], self.halt(z[:, 0]).float()
+
+
+def norm(x: Tensor) -> Tensor:
+    """Root-mean-square norm of the last axis, computed in float32, without parameters."""
+    return F.rms_norm(x.float(), x.shape[-1:], eps=EPS).to(x.dtype)
+
+
+def truncated_normal(shape: tuple[int, ...], std: float) -> Tensor:
+    """Normal of deviation `std` after truncation at two deviations of the uncut normal."""
+    uncut = std / CUT_DEVIATION
+    return nn.init.trunc_normal_(torch.empty(shape), std=uncut, a=-2 * uncut, b=2 * uncut)

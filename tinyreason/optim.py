@@ -1,0 +1,137 @@
+"""What moves the weights: AdamATan2 or AdamW, Muon for matrices if asked, sign-SGD for puzzle embeddings; one schedule.
+
+Own here: AdamATan2 (the published package needs a CUDA build; the pure-torch one on PyPI is another rule, with another
+scale and the bias correction inside the arctangent).
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
+
+from tinyreason.errors import UserError
+from tinyreason.sparse import PuzzleEmbedding
+
+
+@dataclass
+class OptimConfig:
+    """The optimizer of a run; the values stand in `conf/optim/*.yaml`."""
+
+    rule: str  # a name in RULES, for all that Muon does not take
+    matrices: str  # same | muon: the rule of the cores' weight matrices
+    lr: float
+    betas: list[float]
+    weight_decay: float
+    muon_lr: float
+    muon_weight_decay: float
+    embedding_lr: float  # of the puzzle embedding
+    embedding_weight_decay: float
+    warmup: int  # steps of linear warm-up
+    min_lr_ratio: float  # of the cosine's end; 1 keeps the rate constant after warm-up
+    clip: float | None  # largest gradient norm
+
+
+class AdamATan2(torch.optim.Optimizer):
+    """Adam without epsilon, arXiv 2407.05872, as HRM and TRM run it:
+
+    p *= 1 - lr wd;  m = lerp(m, g, 1 - b1);  v = lerp(v, g g, 1 - b2);
+    p -= lr / (1 - b1^t) * atan2(m, sqrt(v) / sqrt(1 - b2^t))
+    """
+
+    def __init__(self, params, lr: float, betas: tuple[float, float], weight_decay: float):
+        super().__init__(params, {"lr": lr, "betas": betas, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self) -> None:
+        for group in self.param_groups:
+            params = [p for p in group["params"] if p.grad is not None]
+            if params:
+                self.update(group, params, [p.grad for p in params])
+
+    def update(self, group: dict, params: list[Tensor], grads: list[Tensor]) -> None:
+        """One step of a group whose parameters have all had the same number of steps."""
+        group["step"] = t = group.get("step", 0) + 1
+        lr, (b1, b2) = group["lr"], group["betas"]
+        m, v = ([self.moment(p, name) for p in params] for name in ("exp_avg", "exp_avg_sq"))
+        torch._foreach_mul_(params, 1 - lr * group["weight_decay"])
+        torch._foreach_lerp_(m, grads, 1 - b1)
+        torch._foreach_lerp_(v, torch._foreach_mul(grads, grads), 1 - b2)
+        scale = torch._foreach_sqrt(v)
+        torch._foreach_div_(scale, math.sqrt(1 - b2**t))
+        for p, mean, deviation in zip(params, m, scale, strict=True):
+            p.add_(torch.atan2(mean, deviation), alpha=-lr / (1 - b1**t))
+
+    def moment(self, p: Tensor, name: str) -> Tensor:
+        """A running mean of `p`'s gradient, made at first use."""
+        if name not in self.state[p]:
+            self.state[p][name] = torch.zeros_like(p)
+        return self.state[p][name]
+
+
+RULES = {"adam_atan2": AdamATan2, "adamw": torch.optim.AdamW}
+
+
+class Optimizers:
+    """Everything that moves the weights of a model, stepped as one."""
+
+    def __init__(self, model: nn.Module, config: OptimConfig, steps: int):
+        self.config, self.step_count = config, 0
+        self.parameters = list(model.parameters())
+        self.embeddings = [m for m in model.modules() if isinstance(m, PuzzleEmbedding)]
+        self.schedule = lambda step: schedule(step, config.warmup, steps, config.min_lr_ratio)
+        self.optimizers = make_optimizers(model, config)
+        # LambdaLR counts from 0 and the papers' warm-up from 1: the first step already moves
+        self.schedulers = [LambdaLR(o, lambda k: self.schedule(k + 1)) for o in self.optimizers]
+
+    def step(self) -> None:
+        """Clip, step and clear the gradients; then the schedule moves on."""
+        if self.config.clip is not None:
+            nn.utils.clip_grad_norm_(self.parameters, self.config.clip)
+        self.step_count += 1
+        for optimizer, scheduler in zip(self.optimizers, self.schedulers, strict=True):
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            scheduler.step()
+        for embedding in self.embeddings:
+            rate = self.config.embedding_lr * self.schedule(self.step_count)
+            embedding.step(rate, self.config.embedding_weight_decay)
+
+    def state_dict(self) -> dict:
+        parts = {"optimizers": self.optimizers, "schedulers": self.schedulers}
+        return {"step": self.step_count} | {k: [o.state_dict() for o in v] for k, v in parts.items()}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.step_count = state["step"]
+        for own, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            own.load_state_dict(saved)
+        for own, saved in zip(self.schedulers, state["schedulers"], strict=True):
+            own.load_state_dict(saved)
+
+
+def make_optimizers(model: nn.Module, config: OptimConfig) -> list[torch.optim.Optimizer]:
+    """Muon, if asked for, takes the matrices of the cores; the rule takes the rest (embeddings, heads, biases)."""
+    if config.rule not in RULES:
+        raise UserError(f"optim.rule={config.rule} is unknown; type one of {', '.join(RULES)}")
+    if config.matrices not in ("same", "muon"):
+        raise UserError(f"optim.matrices={config.matrices} is unknown; type same or muon")
+    rest, muon = [], []
+    for name, p in model.named_parameters():
+        to_muon = config.matrices == "muon" and name.startswith("core") and p.ndim == 2
+        (muon if to_muon else rest).append(p)
+    rule = RULES[config.rule]
+    optimizers = [rule(rest, lr=config.lr, betas=tuple(config.betas), weight_decay=config.weight_decay)]
+    if muon:
+        # match_rms_adamw scales the orthogonal update to the size of an Adam step, so muon_lr is on Adam's scale
+        adjust = {"adjust_lr_fn": "match_rms_adamw", "weight_decay": config.muon_weight_decay}
+        optimizers.append(torch.optim.Muon(muon, lr=config.muon_lr, **adjust))
+    return optimizers
+
+
+def schedule(step: int, warmup: int, steps: int, min_ratio: float) -> float:
+    """Factor of the learning rate at step 1 .. steps: linear warm-up, then a half cosine down to `min_ratio`."""
+    if step < warmup:
+        return step / warmup
+    progress = min(1.0, (step - warmup) / max(1, steps - warmup))
+    return min_ratio + (1 - min_ratio) * 0.5 * (1 + math.cos(math.pi * progress))

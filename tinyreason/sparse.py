@@ -1,0 +1,39 @@
+"""The puzzle embedding: one learned vector for each puzzle identifier, trained by the sign of its gradient.
+
+ARC tables hold a million rows of which a batch touches a few hundred, so neither a dense gradient nor moments are
+affordable. HRM and TRM train the used rows alone by sign-SGD with decoupled weight decay; no library keeps that rule.
+The table is a buffer: not counted as parameters, not averaged by the EMA, as in the references.
+
+B batch, D width.
+"""
+
+import torch
+from torch import Tensor, nn
+
+
+class PuzzleEmbedding(nn.Module):
+    """(B,) identifiers -> (B D) float32. Starts at zero. In training it keeps the looked-up rows, whose gradient `step` uses."""
+
+    def __init__(self, count: int, width: int):
+        super().__init__()
+        self.register_buffer("table", torch.zeros(count, width))
+        self.rows: Tensor | None = None
+        self.ids: Tensor | None = None
+
+    def forward(self, ids: Tensor) -> Tensor:
+        rows = self.table[ids]
+        if self.training and torch.is_grad_enabled():
+            self.rows, self.ids = rows.requires_grad_(), ids
+        return rows
+
+    @torch.no_grad()
+    def step(self, lr: float, weight_decay: float) -> None:
+        """w = (1 - lr wd) w - lr sign(sum of the gradients of w's rows), for the rows of the last forward."""
+        if self.rows is None or self.rows.grad is None:
+            return
+        # Rows of one identifier add up. Each of them then writes the same value, so there is nothing to deduplicate
+        # and no count to wait for on the host.
+        same = (self.ids[:, None] == self.ids[None, :]).to(self.rows.dtype)
+        total = same @ self.rows.grad
+        self.table[self.ids] = self.table[self.ids] * (1 - lr * weight_decay) - lr * total.sign()
+        self.rows = self.ids = None
