@@ -1,7 +1,7 @@
 """ARC grids on a canvas, and the augmentation of HRM and TRM: 8 dihedral maps x permutations of the colours 1..9.
 
-Everything works on batches of encoded canvases: one gather does a dihedral map, a recolouring and a translation at once.
-The dihedral numbers, the token encoding and the names of augmented puzzles are those of the TRM reference
+Everything works on batches of encoded canvases: one gather does a dihedral map, a recolouring and a translation at
+once. The dihedral numbers, the token encoding and the names of augmented puzzles are those of the TRM reference
 (arXiv 2510.04871), so that its evaluator can read an `identifiers.json` written here.
 
 N rows, C side of the canvas, S = C * C cells, E examples of a task, A augmentations of a task.
@@ -22,7 +22,7 @@ ROUNDS = 5  # of as many tries as augmentations are wanted; a task without enoug
 CHUNK = 2048  # rows per gather, bounds its index array to 15 MB at C = 30
 
 # Output cell (r, c) of a map reads source cell (r, c) or, where transposed, (c, r), each counted from the far end where
-# flipped. Numbers: 0 identity, 1-3 quarter turns (anticlockwise), 4 left-right, 5 up-down, 6 transpose, 7 anti-transpose.
+# flipped. 0 identity, 1-3 quarter turns (anticlockwise), 4 left-right, 5 up-down, 6 transpose, 7 anti-transpose.
 TRANSPOSED = np.array([0, 1, 0, 1, 0, 0, 1, 1], bool)
 FLIPS_ROW = np.array([0, 0, 1, 1, 0, 1, 0, 1], bool)
 FLIPS_COLUMN = np.array([0, 1, 1, 0, 1, 0, 0, 1], bool)
@@ -70,6 +70,18 @@ def parse_name(text: str) -> tuple[str, int, np.ndarray]:
     if found is None or sorted(found[3]) != sorted("0123456789"):
         return text, 0, IDENTITY
     return found[1], int(found[2]), np.array([int(d) for d in found[3]], np.uint8)
+
+
+def parse_names(names: list[str]) -> tuple[Augmentations, list[str]]:
+    """What the identifiers in an `identifiers.json` stand for, and the tasks in it in order of appearance."""
+    parsed = [parse_name(text) for text in names[1:]]
+    tasks = list(dict.fromkeys(task for task, _, _ in parsed))
+    number = {task: i for i, task in enumerate(tasks)}
+    task = np.array([-1] + [number[task] for task, _, _ in parsed], np.int32)
+    first, count = np.unique(task[1:], return_index=True, return_counts=True)[1:]
+    dihedral = np.array([0] + [d for _, d, _ in parsed], np.uint8)
+    colours = np.stack([IDENTITY] + [c for _, _, c in parsed])
+    return Augmentations(dihedral, colours, task, (1 + first).astype(np.int32), count.astype(np.int32)), tasks
 
 
 def encode(grid: np.ndarray, canvas: int) -> np.ndarray:

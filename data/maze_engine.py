@@ -33,20 +33,21 @@ def draw(rng: np.random.Generator, count: int, side: int, style: str, wall: floa
     """
     is_open = perfect(rng, count, side) if style == "perfect" else random_walls(rng, count, side, wall)
     is_open = is_open[is_open.any((1, 2))]
-    flat = is_open.reshape(len(is_open), side * side)
-    start = _reached(distances(is_open, _any_of(rng, flat))).argmax(1)
-    far_enough = _reached(distances(is_open, start)) >= min_path - 1
+    reached = _reached(distances(is_open, _any_of(rng, is_open.reshape(-1, side * side))))
+    maybe = 2 * reached.max(1) >= min_path - 1  # no two cells of a region are farther apart than twice this radius
+    is_open, end = is_open[maybe], reached[maybe].argmax(1)
+    far_enough = _reached(distances(is_open, end)) >= min_path - 1
     hard = far_enough.any(1)
-    is_open, flat = is_open[hard], flat[hard]
-    start = _any_of(rng, far_enough[hard])
+    is_open, start = is_open[hard], _any_of(rng, far_enough[hard])
     from_start = distances(is_open, start)
     goal = _any_of(rng, _reached(from_start) >= min_path - 1)
     to_goal = distances(is_open, goal)
     path = shortest_path(to_goal, start, rng if ties == "unique" else None)
+    keep = is_open.reshape(-1, side * side)
     if ties == "unique":
         length = to_goal[np.arange(len(start)), start, None]
-        flat = flat & (path | (from_start + to_goal > length))
-    return Mazes(flat, start, goal, path)
+        keep = keep & (path | (from_start + to_goal > length))
+    return Mazes(keep, start, goal, path)
 
 
 def _reached(steps: np.ndarray) -> np.ndarray:
@@ -102,9 +103,9 @@ def _tree(around: list[list[int]], rooms: int, draws: list[float]) -> tuple[list
 
 
 def dihedral_tables(side: int) -> np.ndarray:
-    """(8, S) gather tables: `grid.ravel()[tables[k]]` is symmetry k, numbered as in HRM's and TRM's `dataset/common.py`.
+    """(8, S) gather tables: `grid.ravel()[tables[k]]` is symmetry k, numbered as in the references' `common.py`.
 
-    0 identity, 1 to 3 quarter turns (numpy's rot90), 4 mirror left-right, 5 mirror up-down, 6 transpose, 7 anti-transpose.
+    0 identity, 1 to 3 quarter turns (numpy's rot90), 4 mirror left-right, 5 mirror up-down, 6 and 7 the diagonals.
     """
     cells = np.arange(side * side).reshape(side, side)
     turns = [np.rot90(cells, k) for k in range(4)]
@@ -150,10 +151,10 @@ def neighbours(side: int) -> np.ndarray:
 def shortest_path(to_goal: np.ndarray, start: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
     """(N, S) bool: the cells of one shortest path from `start` (N,) to the goal, both ends included.
 
-    `to_goal` (N, S) are distances to the goal; `start` must reach it. Without `rng` every step takes the first direction
-    of down, left, right, up that comes nearer. That path is the alphabetically first of all shortest ones, and so the
-    one that a breadth-first search from the start finds which looks around in that order and keeps a cell's first
-    discoverer as its parent. With `rng` every step takes one of the nearer directions, each equally likely.
+    `to_goal` (N, S) are distances to the goal; `start` must reach it. With `rng` every step takes one of the directions
+    that come nearer, each equally likely. Without, it takes the first of down, left, right, up. That path, read as a
+    word of directions, comes first in the alphabet among all shortest ones; and so it is the one that a breadth-first
+    search from the start finds which looks around in that order and keeps a cell's first discoverer as its parent.
     """
     count, cells = to_goal.shape
     around = neighbours(round(cells**0.5))

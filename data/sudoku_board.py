@@ -1,15 +1,15 @@
 """The bit patterns behind the Sudoku solver, for every side in one code path.
 
 All candidates of a grid are one Python integer: bit `d * S + c` says that cell c may still hold digit d + 1. What must
-hold something exactly once is a *house*: a cell its one digit; a row, a column, a box each digit. Every house is gathered in two
-steps: neighbouring candidates form a *mini* (the cells that a row shares with a box; the same of a column; a few digits
-of a cell), and minis form the house. Minis of rows and columns are also where candidates lock between line and box.
+hold something exactly once is a *house*: a cell its digit; a row, a column, a box each digit. A house is gathered in
+two steps: neighbouring candidates form a *mini* (the cells that a row shares with a box; the same of a column; a few
+digits of a cell), and minis form the house. Minis of rows and columns are also where digits lock between line and box.
 
 S cells, row-major.
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache
 from typing import NamedTuple
 
 BOX = {4: (2, 2), 6: (2, 3), 9: (3, 3)}  # side -> (rows, columns) of a box
@@ -97,7 +97,7 @@ class Board:
         return tuple(digits)
 
 
-@lru_cache(maxsize=None)
+@cache
 def board(side: int) -> Board:
     """The board of `side` 4, 6 or 9."""
     return Board(side)

@@ -9,9 +9,16 @@ S cells, row-major; grids are tuples of S integers, 0 for a blank.
 from typing import NamedTuple
 
 import numpy as np
+from tqdm import tqdm
 
+from data import sudoku_symmetry
 from data.sudoku_board import Board, board
 from data.sudoku_solve import UndecidedError, search, solve
+from tinyreason.errors import UserError
+
+FEWEST_CLUES = {4: 4, 6: 8, 9: 17}  # side -> fewer givens never leave one solution (9: McGuire et al. 2012)
+CHUNK = 64  # attempts at a time; a part of the seed's meaning, like everything that decides the order of draws
+PATIENCE = 2000  # attempts without a new puzzle before generation gives up
 
 Grid = tuple[int, ...]
 
@@ -23,12 +30,50 @@ class Made(NamedTuple):
     answer: Grid
 
 
+def distinct(
+    side: int, count: int, clues: int | None, min_guesses: int, rng: np.random.Generator, seen: set[int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Inputs and labels (count, S) uint8, tokens, of puzzles not symmetric to each other nor to those in `seen`.
+
+    `seen` holds the keys of `sudoku_symmetry.key` and grows. UserError where PATIENCE attempts bring nothing new.
+    """
+    new, idle = [], 0
+    with tqdm(total=count, desc=f"generating {side}x{side}", unit="puzzle", disable=None, leave=False) as bar:
+        while len(new) < count:
+            if idle >= PATIENCE:
+                raise UserError(_exhausted(side, count, clues, min_guesses, len(new), len(seen)))
+            found = [made for _ in range(CHUNK) if (made := make(side, clues, min_guesses, rng))]
+            before = len(new)
+            _add(new, found, count, side, seen)
+            idle = 0 if len(new) > before else idle + CHUNK
+            bar.update(len(new) - before)
+    tokens = np.array(new, np.uint8).reshape(count, 2, side * side) + np.uint8(1)
+    return tokens[:, 0].copy(), tokens[:, 1].copy()
+
+
+def _add(new: list[Made], found: list[Made], count: int, side: int, seen: set[int]) -> None:
+    """Move what is found to `new`, up to `count`, where its key is not yet in `seen`."""
+    tokens = np.array(found, np.uint8).reshape(len(found), 2, side * side) + np.uint8(1)
+    for made, key in zip(found, sudoku_symmetry.key(tokens[:, 0], tokens[:, 1], side).tolist(), strict=True):
+        if len(new) < count and key not in seen:
+            seen.add(key)
+            new.append(made)
+
+
+def _exhausted(side: int, count: int, clues: int | None, min_guesses: int, found: int, total: int) -> str:
+    what = f"task.side={side} task.clues={'null' if clues is None else clues} task.min_guesses={min_guesses}"
+    return (
+        f"{what}: {count} puzzles wanted, {found} found ({total} in all splits), then nothing new in {PATIENCE} "
+        "attempts; ask for fewer puzzles, a larger side, another number of clues or fewer guesses"
+    )
+
+
 def full_grid(side: int, rng: np.random.Generator) -> Grid:
-    """A random solved grid."""
+    """A random solved grid. The first row is any permutation: starting from it only saves guesses."""
     b = board(side)
     order = rng.permuted(np.tile(np.arange(side), (b.cells, 1)), axis=1).tolist()
-    x, _ = next(search(b, b.full, 0, order=order))
-    return b.digits(x)
+    x, fixed = b.place([digit * b.cells + cell for cell, digit in enumerate(order[0])])
+    return b.digits(next(search(b, x, fixed, order=order))[0])
 
 
 def make(side: int, clues: int | None, min_guesses: int, rng: np.random.Generator) -> Made | None:
@@ -66,4 +111,7 @@ def _thin(b: Board, bits: list[int], order: list[int], least: int) -> list[int]:
 def _other(b: Board, rest: list[int], bit: int) -> bool:
     """Whether the givens `rest` allow a solution without candidate `bit`, which the known solution holds."""
     x, fixed = b.place(rest)
-    return next(search(b, x & ~(1 << bit), fixed), None) is not None
+    x &= ~(1 << bit)
+    if not x >> bit % b.cells & b.column:  # its cell has nothing else: most of the early tests end here
+        return False
+    return next(search(b, x, fixed), None) is not None

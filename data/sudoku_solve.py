@@ -17,7 +17,9 @@ from typing import NamedTuple
 from data.sudoku_board import Board, Span, board
 
 NODE_CAP = 100_000  # positions looked at before a search is given up; the hardest published puzzles need hundreds
-RATING = "guesses of this project's solver (singles, locked candidates, then the cell of fewest candidates); not tdoku's"
+RATING = (
+    "guesses of this project's solver (singles, locked candidates, then the cell of fewest candidates); not tdoku's"
+)
 
 
 class UndecidedError(Exception):

@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.lib import format as npy
 
 from tinyreason.errors import UserError
 from tinyreason.puzzle import Facts, Puzzles
+from tinyreason.untrusted import read_json, read_npy, read_object
 
 SPLITS = ("train", "valid", "test")
 ARRAYS = {  # name: (dtype, dimensions)
@@ -36,7 +36,6 @@ ARRAYS = {  # name: (dtype, dimensions)
     "group_indices": (np.int32, 1),
 }
 NOTES = "tinyreason.json"
-MAX_JSON = 256 << 20  # bytes; a million ARC identifiers take about 30 MB
 
 
 def write(
@@ -56,8 +55,7 @@ def write(
         raise ValueError(f"{len(identifiers)} names for {facts.num_puzzle_identifiers} identifiers")
     partial = out.parent / f".{out.name}.{os.getpid()}.partial"
     try:
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise UserError(f"{out}: exists already and is not an empty directory; remove it or name another")
+        refuse_taken(out)
         partial.mkdir(parents=True)
         try:
             for name, puzzles in splits.items():
@@ -71,6 +69,12 @@ def write(
             raise
     except OSError as error:
         raise UserError(f"{out}: cannot be written: {error}") from None
+
+
+def refuse_taken(out: Path) -> None:
+    """Raise UserError unless `out` is free: no such path yet, or an empty directory."""
+    if out.is_symlink() or (out.exists() and (not out.is_dir() or any(out.iterdir()))):
+        raise UserError(f"{out}: exists already and is not an empty directory; remove it or name another")
 
 
 def read(path: Path) -> tuple[Facts, dict[str, Puzzles], list[str]]:
@@ -92,7 +96,7 @@ def read(path: Path) -> tuple[Facts, dict[str, Puzzles], list[str]]:
 
 def read_notes(path: Path) -> dict[str, Any]:
     """What `tinyreason.json` says of how the data set was made; {} in a folder that another program wrote."""
-    return _object(path / NOTES) if (path / NOTES).is_file() else {}
+    return read_object(path / NOTES) if (path / NOTES).is_file() else {}
 
 
 def _write_split(path: Path, puzzles: Puzzles, facts: Facts, set_name: str) -> None:
@@ -128,10 +132,10 @@ def _empty(facts: Facts) -> Puzzles:
 
 
 def _read_split(path: Path, facts: Facts) -> Puzzles:
-    stated = _object(path / "dataset.json")
+    stated = read_object(path / "dataset.json")
     set_name = _set_name(path / "dataset.json", stated)
     files = {name: path / f"{set_name}__{name}.npy" for name in ARRAYS}
-    arrays = {name: _array(files[name], *ARRAYS[name]) for name in ARRAYS}
+    arrays = {name: read_npy(files[name], *ARRAYS[name]) for name in ARRAYS}
     for name in ("inputs", "labels"):
         _check_tokens(files[name], arrays[name], len(arrays["inputs"]), facts)
     identifiers = arrays["puzzle_identifiers"]
@@ -140,31 +144,6 @@ def _read_split(path: Path, facts: Facts) -> Puzzles:
     if identifiers.min() < 0 or identifiers.max() >= facts.num_puzzle_identifiers:
         raise UserError(f"{files['puzzle_identifiers']}: identifiers outside 0..{facts.num_puzzle_identifiers - 1}")
     return Puzzles(**arrays)
-
-
-def _array(path: Path, dtype: type, dimensions: int) -> np.ndarray:
-    """The array in an npy file, after its header was held against the file's size."""
-    try:
-        if not path.is_file():
-            raise UserError(f"{path}: missing")
-        with path.open("rb") as file:
-            readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
-            shape, fortran, found = readers[npy.read_magic(file)](file)
-            offset = file.tell()
-    except KeyError as version:
-        raise UserError(f"{path}: npy format version {version} is not read here") from None
-    except (ValueError, OSError, RecursionError, MemoryError) as error:
-        raise UserError(f"{path}: not a readable npy file: {' '.join(str(error).split())[:200]}") from None
-    if found != dtype or len(shape) != dimensions or fortran or min(shape) < 0:
-        raise UserError(
-            f"{path}: {found} of shape {shape}, not {np.dtype(dtype)} in {dimensions} dimension(s), row-major"
-        )
-    expected, actual = offset + math.prod(shape) * found.itemsize, path.stat().st_size
-    if expected != actual:
-        raise UserError(f"{path}: {actual} bytes, its header asks for {expected}")
-    if not math.prod(shape):
-        raise UserError(f"{path}: empty")
-    return np.asarray(np.memmap(path, found, "r", offset, shape))
 
 
 def _check_tokens(path: Path, array: np.ndarray, examples: int, facts: Facts) -> None:
@@ -183,26 +162,8 @@ def _check_edges(path: Path, edges: np.ndarray, count: int, end: int) -> None:
         raise UserError(f"{path}: must rise strictly from 0 to {end}")
 
 
-def _object(path: Path) -> dict[str, Any]:
-    value = _load(path)
-    if not isinstance(value, dict):
-        raise UserError(f"{path}: not a JSON object")
-    return value
-
-
-def _load(path: Path) -> Any:
-    try:
-        if not path.is_file():
-            raise UserError(f"{path}: missing")
-        if path.stat().st_size > MAX_JSON:
-            raise UserError(f"{path}: larger than {MAX_JSON >> 20} MiB")
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError, RecursionError) as error:
-        raise UserError(f"{path}: not readable JSON: {str(error)[:200]}") from None
-
-
 def _identifiers(path: Path, facts: Facts) -> list[str]:
-    names = _load(path)
+    names = read_json(path)
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise UserError(f"{path}: not a list of names")
     if len(names) != facts.num_puzzle_identifiers:
@@ -218,7 +179,7 @@ def _set_name(path: Path, stated: dict[str, Any]) -> str:
 
 
 def _facts(path: Path, notes: dict[str, Any]) -> Facts:
-    stated = _object(path)
+    stated = read_object(path)
     vocab = _integer(path, stated, "vocab_size", 1, 256)
     cells = _integer(path, stated, "seq_len", 1, 1 << 16)
     identifiers = _integer(path, stated, "num_puzzle_identifiers", 1, 1 << 31)

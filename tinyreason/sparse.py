@@ -37,3 +37,10 @@ class PuzzleEmbedding(nn.Module):
         total = same @ self.rows.grad
         self.table[self.ids] = self.table[self.ids] * (1 - lr * weight_decay) - lr * total.sign()
         self.rows = self.ids = None
+
+
+def share_tables(model: nn.Module, copy: nn.Module) -> None:
+    """Let `copy`, a deep copy of `model`, use the very tables of `model`: they are large and never averaged."""
+    for own, other in zip(model.modules(), copy.modules(), strict=True):
+        if isinstance(own, PuzzleEmbedding):
+            other.table = own.table

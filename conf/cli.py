@@ -1,0 +1,78 @@
+"""From the words that a user types to a function that runs, and from what goes wrong to one line that says what to type."""
+
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import hydra
+import torch
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from tinyreason.errors import UserError
+
+CONF = Path(__file__).parent
+
+
+def command(config_name: str, function: Callable[[DictConfig], None]) -> None:
+    """Run `function` with the configuration of `conf/<config_name>.yaml` and the words in sys.argv.
+
+    Exit code 2 and one line on stderr for what the user can mend; anything else is ours and keeps its traceback.
+    """
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # raise to us instead of printing a page
+    try:
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(function)()
+    except UserError as error:
+        fail(str(error))
+    except YAMLError as error:
+        fail(f"conf: {' '.join(str(error).split())}")
+    except (HydraException, OmegaConfBaseException) as error:
+        fail(shorten(str(error)))
+
+
+def shorten(message: str) -> str:
+    """Hydra's message in one line, without its search path and its advice that does not apply here."""
+    message = message.split("Config search path")[0]
+    message = re.sub(r"To append to your config use \+\S+|full_key: \S+|object_type=\S+", "", message)
+    message = " ".join(message.split())
+    if "is not in struct" in message:
+        message = re.sub(r" Key '.*' is not in struct", "", message)
+        message += f" There is no such key; `python {Path(sys.argv[0]).name} --cfg job` prints all keys."
+    return message
+
+
+def fail(message: str) -> None:
+    """Say what is wrong and leave."""
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
+def choose_scale() -> None:
+    """Replace `scale=auto`, the default, by what this machine can do, and say so."""
+    words = [w for w in sys.argv[1:] if w != "scale=auto"]
+    if any(w.startswith("scale=") for w in words):
+        return
+    device = next((w.removeprefix("device=") for w in words if w.startswith("device=")), "auto")
+    scale = "paper" if torch.cuda.is_available() and device != "cpu" else "small"
+    other = "small" if scale == "paper" else "paper"
+    if not any(w.startswith("-") and w not in ("-m", "--multirun") for w in words):
+        why = "a CUDA GPU was found" if scale == "paper" else "no CUDA GPU"
+        print(f"scale={scale} ({why}); type scale={other} for the other")
+    sys.argv[1:] = [*words, f"scale={scale}"]
+
+
+def pick_device(name: str) -> torch.device:
+    """The device of `device=`. Raises UserError if it is not there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UserError(f"device={name} is unknown; type device=auto, cpu or cuda") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UserError(f"device={name}, but there is no CUDA GPU here; type device=cpu or leave it out")
+    return device

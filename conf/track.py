@@ -1,0 +1,80 @@
+"""Trackers beside log.jsonl. None of them can stop a run: whatever goes wrong is one warning, and training goes on."""
+
+import os
+import sys
+
+from conf.schema import Config, plain
+from tinyreason.errors import UserError
+
+PATIENCE = 10  # seconds that wandb may take to reach its server
+
+
+class NoTracker:
+    """log.jsonl is enough."""
+
+    def log(self, record: dict) -> None:
+        pass
+
+    def finish(self) -> None:
+        pass
+
+
+class Wandb:
+    """Weights & Biases, online with a key or WANDB_MODE=offline."""
+
+    def __init__(self, run) -> None:
+        self.run = run
+
+    def log(self, record: dict) -> None:
+        self.run.log(record, step=record["step"])
+
+    def finish(self) -> None:
+        self.run.finish(quiet=True)
+
+
+class Guarded:
+    """A tracker that is dropped at its first failure."""
+
+    def __init__(self, tracker):
+        self.tracker = tracker
+
+    def log(self, record: dict) -> None:
+        self.attempt(lambda: self.tracker.log(record))
+
+    def finish(self) -> None:
+        self.attempt(self.tracker.finish)
+
+    def attempt(self, call) -> None:
+        try:
+            call()
+        except Exception as error:  # a tracker's own failures are of every kind
+            warn(error)
+            self.tracker = NoTracker()
+
+
+def make_tracker(config: Config) -> Guarded:
+    """The tracker of `logger=`; a wandb that cannot be reached becomes none, with one warning."""
+    if config.logger.tracker == "none":
+        return Guarded(NoTracker())
+    if config.logger.tracker != "wandb":
+        raise UserError(f"logger.tracker={config.logger.tracker} is unknown; type logger=none or logger=wandb")
+    try:
+        return Guarded(Wandb(start_wandb(config)))
+    except Exception as error:  # no package, no key, no network: all the same to the run
+        warn(error)
+        return Guarded(NoTracker())
+
+
+def start_wandb(config: Config):
+    import wandb  # slow to import and needed by few
+
+    settings = wandb.Settings(init_timeout=PATIENCE, silent=True)
+    mode = os.environ.get("WANDB_MODE")
+    return wandb.init(
+        project=config.logger.project, name=config.name, config=plain(config), mode=mode, settings=settings
+    )
+
+
+def warn(error: Exception) -> None:
+    reason = " ".join(str(error).split())[:100]
+    print(f"warning: wandb is off ({type(error).__name__}: {reason}); log.jsonl has everything", file=sys.stderr)

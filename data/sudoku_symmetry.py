@@ -1,0 +1,102 @@
+"""What leaves a Sudoku the same puzzle: drawing such maps, undoing them, and a key that they cannot change.
+
+The symmetries: permute the digits; permute the bands, the rows inside a band, the stacks, the columns inside a stack;
+transpose, where boxes are square (a 6x6 grid has boxes of 2 rows x 3 columns and is never transposed).
+
+N grids, S cells (row-major), V tokens (PAD 0, blank 1, digits 2..side+1).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from data.sudoku_board import BOX
+
+
+class Symmetry(NamedTuple):
+    """One symmetry a row: the new cell c holds what the old cell `cells[c]` held, its token renamed by `tokens`."""
+
+    cells: np.ndarray  # (N, S) int
+    tokens: np.ndarray  # (N, V) uint8
+
+    def apply(self, grids: np.ndarray) -> np.ndarray:
+        """The images (N, S) of `grids` (N, S), both tokens."""
+        moved = np.take_along_axis(grids, self.cells, axis=1)
+        return np.take_along_axis(self.tokens, moved.astype(np.intp), axis=1).astype(grids.dtype)
+
+    def inverse(self) -> "Symmetry":
+        """The symmetries that undo these."""
+        return Symmetry(_inverse(self.cells), _inverse(self.tokens))
+
+
+def draw(n: int, side: int, rng: np.random.Generator) -> Symmetry:
+    """`n` symmetries, each uniform over the whole group and independent of the others."""
+    high, wide = BOX[side]
+    rows = _lines(n, side, high, rng)
+    columns = _lines(n, side, wide, rng)
+    cells = rows[:, :, None] * side + columns[:, None, :]
+    if high == wide:
+        flip = rng.integers(2, size=n).astype(bool)
+        cells[flip] = cells[flip].swapaxes(1, 2)
+    tokens = np.tile(np.arange(side + 2, dtype=np.uint8), (n, 1))
+    tokens[:, 2:] = rng.permuted(tokens[:, 2:], axis=1)
+    return Symmetry(cells.reshape(n, side * side), tokens)
+
+
+def _lines(n: int, side: int, size: int, rng: np.random.Generator) -> np.ndarray:
+    """(n, side): an order of the bands, each of `size` lines, and of the lines inside each."""
+    bands = rng.permuted(np.tile(np.arange(side // size), (n, 1)), axis=1)
+    inside = rng.permuted(np.tile(np.arange(size), (n, side // size, 1)), axis=2)
+    return (bands[:, :, None] * size + inside).reshape(n, side)
+
+
+def _inverse(maps: np.ndarray) -> np.ndarray:
+    """The inverse permutation of each row."""
+    return np.argsort(maps, axis=1).astype(maps.dtype)
+
+
+def key(inputs: np.ndarray, labels: np.ndarray, side: int) -> np.ndarray:
+    """(N,) uint64, equal for symmetric puzzles; `inputs` and `labels` (N, S) tokens.
+
+    Never separates symmetric puzzles, so "no two keys equal" proves "no two puzzles symmetric". In principle it may
+    merge others (colour refinement is no complete test): every cell starts as given or blank, then takes up the
+    colours of its row, band, column, stack, box and of its digit in the solution, until all parts have seen all others.
+    """
+    high, wide = BOX[side]
+    colour = _mix((inputs > 1).astype(np.uint64)).reshape(-1, side, side)
+    digit = labels.reshape(-1, side, side) - 2
+    for _ in range(ROUNDS):
+        row = _group(colour.sum(2), high)
+        column = _group(colour.sum(1), wide)
+        box = colour.reshape(-1, side // high, high, side // wide, wide).sum((2, 4))
+        box = box.repeat(high, 1).repeat(wide, 2)
+        same = np.stack([np.where(digit == d, colour, 0).sum((1, 2)) for d in range(side)], axis=1)
+        same = np.take_along_axis(_mix(same), digit.reshape(len(digit), side * side).astype(np.intp), 1).reshape(
+            colour.shape
+        )
+        lines = _cross(row[:, :, None], column[:, None, :], swap=high == wide)
+        colour = _mix(colour + _mix(lines + _mix(box + _SALT) + same * _ODD))
+    return _mix(colour.sum((1, 2)))
+
+
+ROUNDS = 5
+_SALT, _ODD = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD1342543DE82EF95)
+
+
+def _group(lines: np.ndarray, size: int) -> np.ndarray:
+    """(N, side): the colour of each line, given its sum (N, side), with that of its band of `size` lines."""
+    lines = _mix(lines)
+    bands = _mix(lines.reshape(len(lines), lines.shape[1] // size, size).sum(2))
+    return _mix(lines + bands.repeat(size, 1) * _ODD)
+
+
+def _cross(row: np.ndarray, column: np.ndarray, swap: bool) -> np.ndarray:
+    """The colour of two crossing lines; the same when they are exchanged, if `swap`."""
+    return row + column if swap else row + column * _ODD
+
+
+def _mix(x: np.ndarray) -> np.ndarray:
+    """A bijection of the 64-bit integers that spreads every bit over all (the finaliser of splitmix64; wraps)."""
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
