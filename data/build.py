@@ -1,41 +1,42 @@
 """Write a data set once, for this project or for HRM's and TRM's own code: `python -m data.build task=sudoku out=DIR`.
 
-Takes the options of `train.py` that decide which puzzles there are: `task=...`, `task.<option>=...` and `seed=...`.
-What is written is what a run with those options would train and test on, each puzzle once: symmetries are applied when
-a puzzle is drawn. `tinyreason/folder.py` has the format; `task.source=DIR` reads it back.
+Takes the `task=` and `task.<option>=` words of `train.py`. What is written is what a run with these words would train
+and be tested on, each puzzle once: symmetries are applied when a puzzle is drawn. `tinyreason/folder.py` has the
+format; `task.source=DIR` reads it back.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-import hydra
 from omegaconf import DictConfig
 
-from data import registry
-from data.task import Task
+from conf.cli import choose_scale, command
+from conf.schema import BuildConfig, typed
+from data.registry import load_task
 from tinyreason import folder
 
 
-def build(task: Task, seed: int, out: Path) -> dict[str, int]:
-    """Write the puzzles of `task` to `out`, a new or empty directory; returns the number of examples in each split.
+def build(options: Mapping[str, Any], out: Path) -> dict[str, int]:
+    """Write the puzzles of the `task:` config `options` to `out`, new or empty; returns the examples in each split.
 
-    Raises UserError where the source is malformed or `out` is taken.
+    The options are noted beside the puzzles. Raises UserError where one is wrong, a source malformed, or `out` taken.
     """
     folder.refuse_taken(out)  # before minutes of generating
-    splits = task.load(seed)
+    task, splits = load_task(options)
     names = getattr(task, "identifiers", lambda: ["<blank>"])()
-    notes = {"task": type(task).__name__.lower(), "seed": seed, **getattr(task, "origin", dict)()}
+    notes = {"task": dict(options), "notes": getattr(task, "notes", [])}
     folder.write(out, splits, task.facts, names, notes=notes)
     return {name: len(puzzles) for name, puzzles in splits.items()}
 
 
-@hydra.main(config_path="../conf", config_name="build", version_base="1.3")
-def main(cfg: DictConfig) -> None:
+def main(words: DictConfig) -> None:
     """The command line."""
-    counts = build(registry.make(cfg.task), cfg.seed, Path(cfg.out))
-    print(f"{cfg.out}: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
+    options = typed(BuildConfig, words)
+    counts = build(options.task, Path(options.out))
+    print(f"{options.out}: {', '.join(f'{count} {name}' for name, count in counts.items())}")
 
 
 if __name__ == "__main__":
-    from conf.cli import run
-
-    run(main)
+    choose_scale()
+    command("build", main)

@@ -109,10 +109,6 @@ class Maze(Task):
         """The open cells: each of them stays as it is or becomes path."""
         return inputs == rules.OPEN
 
-    def origin(self) -> dict[str, object]:
-        """How these puzzles came about, for the notes of a built data set."""
-        return {"source": str(self.source), **(self.how if self.source == "generate" else {})}
-
     def key(self, maze: np.ndarray) -> bytes:
         """The same 32 bytes for `maze` (S,) in all its symmetries."""
         return sha256(min(row.tobytes() for row in maze[self.tables])).digest()

@@ -21,7 +21,7 @@ from data.sources import Source, choose, folder_splits, is_folder, resolve, spli
 from data.sudoku_board import BOX
 from data.sudoku_generate import FEWEST_CLUES, distinct
 from data.sudoku_rules import Read
-from data.sudoku_solve import solve
+from data.sudoku_solve import RATING, solve
 from data.task import Task
 from tinyreason.errors import UserError
 from tinyreason.puzzle import Facts, Puzzles, Rows
@@ -75,7 +75,7 @@ class Sudoku(Task):
 
     def load(self, seed: int) -> dict[str, Puzzles]:
         """See `Task.load`. Fewer or more training puzzles leave the generated test puzzles what they are."""
-        self.notes = []
+        self.notes = [f"task.min_guesses counts {RATING}"] if self.min_guesses else []
         if self.source == "generate":
             return self._generate(seed)
         source = BANK if self.source == "bank" else resolve(self.source)

@@ -1,4 +1,4 @@
-"""ARC: one answer from many. Answers under each augmentation are mapped back, counted and ranked, as TRM's evaluator does.
+"""ARC: one answer from many. Answers under each augmentation are mapped back, counted and ranked, as in TRM's code.
 
 Rank: (votes, mean halting probability), both falling; among equals the answer that the earliest copy gave, so that
 copy 0, the task as it is, decides. pass@k: the share of a task's test inputs with the right answer among the first k,

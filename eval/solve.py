@@ -134,9 +134,13 @@ def brief(found: dict) -> str:
     if not found.get("puzzles"):
         return "no puzzles"
     head = f"exact {found['exact_accuracy']:.1%} [{found['exact_low']:.1%}, {found['exact_high']:.1%}]"
-    rates = [f"{k.removesuffix('_rate')} {v:.1%}" for k, v in found.items() if k.endswith("_rate") or k.startswith("pass@")]
+    rates = [
+        f"{k.removesuffix('_rate')} {v:.1%}" for k, v in found.items() if k.endswith("_rate") or k.startswith("pass@")
+    ]
     tail = f"halts after {found['segments_to_halt']:.1f} segments, right about it {found['halting_accuracy']:.1%}"
-    return ", ".join([head, f"blank cells {found['blank_accuracy']:.1%}", *rates, tail]) + f" ({found['puzzles']} puzzles)"
+    return (
+        ", ".join([head, f"blank cells {found['blank_accuracy']:.1%}", *rates, tail]) + f" ({found['puzzles']} puzzles)"
+    )
 
 
 def save_submission(found: dict, run: Path) -> None:
@@ -169,7 +173,9 @@ def main(words: DictConfig) -> None:
         raise UserError(f"split={options.split} is unknown; type one of {', '.join(splits)}")
     model = load_model(run, config, task.facts, options.weights, device)
     segments = options.segments or config.halting.segments
-    solver = Solver(model, config.model.depth, make_halting(config.halting), segments, options.halt, options.batch, device)
+    solver = Solver(
+        model, config.model.depth, make_halting(config.halting), segments, options.halt, options.batch, device
+    )
     found = solve(solver, task, splits[options.split], options.split, options.max_puzzles, options.votes)
     save_submission(found, run)
     print(f"{options.split}: {brief(found)}")

@@ -93,7 +93,9 @@ class Golden:
         losses = [relative(sums[mine], self.tensor(of + theirs)) for theirs, mine in named.items()]
         return {
             "states": max(absolute(getattr(state, k), self.tensor(of + k)) for k in ("z_H", "z_L")),
-            "logits": max(absolute(read.logits, self.tensor(of + "logits")), absolute(read.halt, self.tensor(of + "q_logits"))),
+            "logits": max(
+                absolute(read.logits, self.tensor(of + "logits")), absolute(read.halt, self.tensor(of + "q_logits"))
+            ),
             "losses": max(losses),
             "gradients": self.gradient_difference(of, encoder_rows.grad),
             "steps": absolute(carry.segments, self.tensor(of + "steps")),
@@ -120,6 +122,7 @@ def model_config(reference: dict, is_hrm: bool) -> ModelConfig:
         heads=reference["num_heads"],
         layers=reference["L_layers"],
         expansion=reference["expansion"],
+        inner_multiple=256,
         H_cycles=reference["H_cycles"],
         L_cycles=reference["L_cycles"],
         positions={"rope": "rotary"}.get(reference["pos_encodings"], reference["pos_encodings"]),

@@ -12,6 +12,7 @@ B batch, S sequence (prefix + cells), D width, N heads, K head width, V vocabula
 """
 
 import math
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -26,13 +27,20 @@ EPS = 1e-5
 CUT_DEVIATION = 0.87962566103423978  # of a unit normal truncated at two deviations
 
 
+class Inner(NamedTuple):
+    """The inner width of every SwiGLU of a model."""
+
+    expansion: float
+    multiple: int
+
+
 class Block(nn.Module):
     """One layer of a core: mix tokens, then mix features. (B S D) -> (B S D)."""
 
-    def __init__(self, mix: nn.Module, width: int, expansion: float):
+    def __init__(self, mix: nn.Module, width: int, inner: Inner):
         super().__init__()
         self.mix = mix
-        self.mlp = SwiGLU(width, expansion)
+        self.mlp = SwiGLU(width, inner)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.mix(x)
@@ -42,10 +50,10 @@ class Block(nn.Module):
 class Core(nn.Module):
     """The tied network: `layers` blocks applied to the sum of a state and what is injected. (B S D) -> (B S D)."""
 
-    def __init__(self, layers: int, mix: str, width: int, heads: int, expansion: float, length: int, rotary: bool):
+    def __init__(self, layers: int, mix: str, width: int, heads: int, inner: Inner, length: int, rotary: bool):
         super().__init__()
         self.blocks = nn.ModuleList(
-            Block(make_mix(mix, width, heads, expansion, length, rotary), width, expansion) for _ in range(layers)
+            Block(make_mix(mix, width, heads, inner, length, rotary), width, inner) for _ in range(layers)
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -75,30 +83,33 @@ class Attention(nn.Module):
 class TokenMixer(nn.Module):
     """A SwiGLU over the sequence axis and its residual, normed *over that axis*. (B S D) -> (B S D)."""
 
-    def __init__(self, length: int, expansion: float):
+    def __init__(self, length: int, inner: Inner):
         super().__init__()
-        self.mlp = SwiGLU(length, expansion)
+        self.mlp = SwiGLU(length, inner)
 
     def forward(self, x: Tensor) -> Tensor:
         x = x.transpose(1, 2)
         return norm(x + self.mlp(x)).transpose(1, 2)
 
 
-def make_mix(mix: str, width: int, heads: int, expansion: float, length: int, rotary: bool) -> nn.Module:
+def make_mix(mix: str, width: int, heads: int, inner: Inner, length: int, rotary: bool) -> nn.Module:
     """The token-mixing half of a block, by its name in `model.mix`."""
     if mix == "attention":
         return Attention(width, heads, length, rotary)
     if mix == "mixer":
-        return TokenMixer(length, expansion)
+        return TokenMixer(length, inner)
     raise UserError(f"model.mix={mix} is unknown; type model.mix=attention or model.mix=mixer")
 
 
 class SwiGLU(nn.Module):
-    """Gated MLP over the last axis. Inner width is 2/3 of `expansion` times the width, rounded up to 256 as published."""
+    """Gated MLP over the last axis. Its inner width is `expansion` times 2/3 of the width, up to a multiple of `multiple`.
 
-    def __init__(self, width: int, expansion: float):
+    Published: expansion 4, multiple 256. At small widths a smaller multiple saves most of the work.
+    """
+
+    def __init__(self, width: int, shape: "Inner"):
         super().__init__()
-        inner = 256 * math.ceil(round(expansion * width * 2 / 3) / 256)
+        inner = shape.multiple * math.ceil(round(shape.expansion * width * 2 / 3) / shape.multiple)
         self.gate_up = Linear(width, 2 * inner)
         self.down = Linear(inner, width)
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from tinyreason.layers import Core, Encoder, Heads, truncated_normal
+from tinyreason.layers import Core, Encoder, Heads, Inner, truncated_normal
 from tinyreason.puzzle import Batch, Facts
 from tinyreason.recursion import Depth, depth_of, unroll
 
@@ -27,6 +27,7 @@ class ModelConfig:
     heads: int
     layers: int  # blocks of one core
     expansion: float  # of the SwiGLUs
+    inner_multiple: int  # their inner widths are rounded up to a multiple of it
     H_cycles: int  # T in TRM's paper
     L_cycles: int  # n in TRM's paper
     positions: str  # rotary | learned | grid | none
@@ -100,8 +101,8 @@ class RecursiveModel(nn.Module, ABC):
 def make_core(config: ModelConfig, facts: Facts) -> Core:
     """One tied network of the configured size."""
     length = config.prefix + facts.seq_len
-    rotary = config.positions == "rotary"
-    return Core(config.layers, config.mix, config.width, config.heads, config.expansion, length, rotary)
+    rotary, inner = config.positions == "rotary", Inner(config.expansion, config.inner_multiple)
+    return Core(config.layers, config.mix, config.width, config.heads, inner, length, rotary)
 
 
 def parameter_count(model: nn.Module) -> int:
