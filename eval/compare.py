@@ -1,0 +1,174 @@
+"""Do these runs differ? `python -m eval.compare runs/a runs/b ... [by=model.gradient] [out=DIR]`
+
+Prints a table with one row an arm (the runs that share the value of `by`, or the run itself): mean and spread of exact
+accuracy on test over seeds. Two arms are compared puzzle by puzzle by an exact McNemar test for each seed that both have,
+which is far sharper than two intervals. Curves of accuracy against segments and seconds go to DIR as PNG and JSON.
+"""
+
+import json
+import sys
+from collections import defaultdict
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from statistics import mean, stdev
+
+from scipy.stats import binomtest
+
+from conf.cli import fail
+from conf.run import flat, read_config
+from tinyreason.errors import UserError
+
+USAGE = "python -m eval.compare runs/a runs/b ... [by=model.gradient] [out=DIR]"
+
+
+@dataclass
+class Run:
+    """A finished run."""
+
+    path: Path
+    config: dict  # flat, {"model.width": 64, ...}
+    result: dict
+    curve: list[dict]  # evaluations on held-out puzzles, in order
+
+    @property
+    def exact(self) -> float:
+        return self.result["test"]["exact_accuracy"]
+
+
+def read_run(path: Path) -> Run:
+    """A run's folder. Raises UserError if it is not one or has not been evaluated."""
+    config = flat(read_config(path))
+    if not (path / "result.json").is_file():
+        raise UserError(f"{path} has no result.json yet; let it finish first")
+    result = json.loads((path / "result.json").read_text())
+    lines = [json.loads(line) for line in (path / "log.jsonl").read_text().splitlines()]
+    return Run(path, config, result, [x for x in lines if x["kind"] == "eval" and x["split"] != "test"])
+
+
+def arms_of(runs: list[Run], by: str | None) -> dict[str, list[Run]]:
+    """The runs grouped by the value of a key, or each for itself."""
+    arms = defaultdict(list)
+    for run in runs:
+        if by is not None and by not in run.config:
+            raise UserError(f"by={by}: {run.path} has no such option; `cat {run.path}/config.yaml` shows all")
+        arms[run.path.name if by is None else f"{by}={run.config[by]}"].append(run)
+    return dict(arms)
+
+
+def summary(runs: list[Run]) -> dict:
+    """One row of the table."""
+    exact = [run.exact for run in runs]
+    return {
+        "runs": len(runs),
+        "exact_mean": mean(exact),
+        "exact_sd": stdev(exact) if len(exact) > 1 else None,
+        "exact_min": min(exact),
+        "exact_max": max(exact),
+        "segments": mean(run.result["segments"] for run in runs),
+        "seconds": mean(run.result["seconds"] for run in runs),
+        "parameters": runs[0].result["parameters"],
+    }
+
+
+def mcnemar(a: Run, b: Run) -> dict | None:
+    """Exact McNemar test of two runs on the same puzzles: None if they were not the same."""
+    ours, theirs = a.result["test"], b.result["test"]
+    if ours["puzzles_sha256"] != theirs["puzzles_sha256"]:
+        return None
+    pairs = list(zip(ours["solved"], theirs["solved"], strict=True))
+    only_a, only_b = pairs.count(("1", "0")), pairs.count(("0", "1"))
+    p = binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
+    return {"a": a.path.name, "b": b.path.name, "only_a": only_a, "only_b": only_b, "p": p}
+
+
+def pairs_of(arms: dict[str, list[Run]]) -> list[dict]:
+    """McNemar for each two arms and each seed that both have."""
+    tests = []
+    for (_, left), (_, right) in combinations(arms.items(), 2):
+        seeds = {run.config["seed"]: run for run in right}
+        both = [(a, seeds[a.config["seed"]]) for a in left if a.config["seed"] in seeds]
+        both = both or [(left[0], right[0])]
+        tests += [test for a, b in both if (test := mcnemar(a, b))]
+    return tests
+
+
+def table(rows: dict[str, dict]) -> str:
+    """Markdown."""
+    head = "| arm | runs | exact on test, mean | sd | min - max | segments | seconds | parameters |"
+    lines = [head, "|" + " --- |" * 8]
+    for arm, r in rows.items():
+        sd = "" if r["exact_sd"] is None else f"{r['exact_sd']:.1%}"
+        spread = f"{r['exact_min']:.1%} - {r['exact_max']:.1%}"
+        costs = f"{r['segments']:,.0f} | {r['seconds']:,.0f} | {r['parameters']:,}"
+        lines.append(f"| {arm} | {r['runs']} | {r['exact_mean']:.1%} | {sd} | {spread} | {costs} |")
+    return "\n".join(lines)
+
+
+def curves(arms: dict[str, list[Run]]) -> dict[str, list[dict]]:
+    """Accuracy on held-out training puzzles against segments and seconds, a curve a run."""
+    return {
+        arm: [
+            {
+                "run": run.path.name,
+                "segments": [x["step"] * run.config["batch"] for x in run.curve],
+                "seconds": [x["seconds"] for x in run.curve],
+                "exact": [x["exact_accuracy"] for x in run.curve],
+            }
+            for run in runs
+        ]
+        for arm, runs in arms.items()
+    }
+
+
+def draw(lines: dict[str, list[dict]], path: Path) -> None:
+    """The curves as PNG. Raises UserError without the viz extra."""
+    try:
+        import matplotlib
+
+        matplotlib.use("Agg")
+        from matplotlib import pyplot
+    except ImportError:
+        raise UserError("the picture needs the viz extra; type pip install -e '.[viz]'") from None
+    figure, axes = pyplot.subplots(1, 2, figsize=(10, 4), sharey=True, layout="constrained")
+    for axis, x in zip(axes, ("segments", "seconds"), strict=True):
+        for i, (arm, runs) in enumerate(lines.items()):
+            for j, run in enumerate(runs):
+                label = arm if j == 0 else None
+                axis.plot(run[x], run["exact"], color=f"C{i}", alpha=0.8, marker=".", label=label)
+        axis.set(xlabel=f"{x} trained", ylim=(0, 1))
+    axes[0].set_ylabel("exact accuracy, held-out puzzles")
+    axes[0].legend()
+    figure.savefig(path, dpi=120)
+    pyplot.close(figure)
+
+
+def compare(paths: list[Path], by: str | None, out: Path | None) -> dict:
+    """Print the comparison, write it to `out`, and return it."""
+    arms = arms_of([read_run(path) for path in paths], by)
+    report = {"arms": {k: summary(v) for k, v in arms.items()}, "mcnemar": pairs_of(arms), "curves": curves(arms)}
+    print(table(report["arms"]))
+    for t in report["mcnemar"]:
+        print(f"{t['a']} alone solves {t['only_a']}, {t['b']} alone {t['only_b']}: McNemar p = {t['p']:.2g}")
+    if out:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "compare.json").write_text(json.dumps(report, indent=1) + "\n")
+        draw(report["curves"], out / "compare.png")
+        print(f"wrote {out / 'compare.json'} and {out / 'compare.png'}")
+    return report
+
+
+def main(words: list[str]) -> None:
+    options = dict(w.split("=", 1) for w in words if "=" in w and not Path(w).exists())
+    paths = [Path(w) for w in words if "=" not in w or Path(w).exists()]
+    unknown = options.keys() - {"by", "out"}
+    if unknown or not paths:
+        raise UserError(f"{'unknown option ' + min(unknown) if unknown else 'no runs given'}; type {USAGE}")
+    compare(paths, options.get("by"), Path(options["out"]) if "out" in options else None)
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except UserError as error:
+        fail(str(error))
