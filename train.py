@@ -46,6 +46,8 @@ def train(config: Config) -> dict:
         print(f"going on from step {trainer.step} ({folder.start}), {config.steps - trainer.step} steps left")
     folder.rewind_log(trainer.step)
     describe(config, trainer, splits, folder)
+    for line in task.notes:
+        print(f"note: {line}")
     watched = config.eval.split if len(splits[config.eval.split]) else None
 
     def log(record: dict) -> None:

@@ -17,7 +17,7 @@ from data.sudoku_solve import UndecidedError, search, solve
 from tinyreason.errors import UserError
 
 FEWEST_CLUES = {4: 4, 6: 8, 9: 17}  # side -> fewer givens never leave one solution (9: McGuire et al. 2012)
-CHUNK = 64  # attempts at a time; a part of the seed's meaning, like everything that decides the order of draws
+CHUNK = 32  # attempts between two looks at the keys; what is made does not depend on it
 PATIENCE = 2000  # attempts without a new puzzle before generation gives up
 
 Grid = tuple[int, ...]

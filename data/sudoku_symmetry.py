@@ -13,6 +13,10 @@ import numpy as np
 
 from data.sudoku_board import BOX
 
+ROUNDS = 3  # of refinement
+CHUNK = 1024  # puzzles at a time: what they need stays in the processor's cache
+SALT, ODD = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD1342543DE82EF95)  # arbitrary
+
 
 class Symmetry(NamedTuple):
     """One symmetry a row: the new cell c holds what the old cell `cells[c]` held, its token renamed by `tokens`."""
@@ -77,18 +81,11 @@ def _key(inputs: np.ndarray, labels: np.ndarray, side: int) -> np.ndarray:
         column = _group(colour.sum(1), wide)
         box = colour.reshape(-1, side // high, high, side // wide, wide).sum((2, 4))
         box = box.repeat(high, 1).repeat(wide, 2)
-        same = np.stack([np.where(digit == d, colour, 0).sum((1, 2)) for d in range(side)], axis=1)
-        same = np.take_along_axis(_mix(same), digit.reshape(len(digit), side * side), 1).reshape(
-            colour.shape
-        )
+        same = _mix(np.stack([np.where(digit == d, colour, 0).sum((1, 2)) for d in range(side)], axis=1))
+        same = np.take_along_axis(same[:, None], digit, axis=2)
         lines = _cross(row[:, :, None], column[:, None, :], swap=high == wide)
-        colour = _mix(colour + _mix(lines + _mix(box + _SALT) + same * _ODD))
+        colour = _mix(colour + _mix(lines + _mix(box + SALT) + same * ODD))
     return _mix(colour.sum((1, 2)))
-
-
-ROUNDS = 3
-CHUNK = 1024  # puzzles at a time: what they need stays in the processor's cache
-_SALT, _ODD = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD1342543DE82EF95)
 
 
 def _rectangles(digit: np.ndarray) -> np.ndarray:
@@ -110,12 +107,12 @@ def _group(lines: np.ndarray, size: int) -> np.ndarray:
     """(N, side): the colour of each line, given its sum (N, side), with that of its band of `size` lines."""
     lines = _mix(lines)
     bands = _mix(lines.reshape(len(lines), lines.shape[1] // size, size).sum(2))
-    return _mix(lines + bands.repeat(size, 1) * _ODD)
+    return _mix(lines + bands.repeat(size, 1) * ODD)
 
 
 def _cross(row: np.ndarray, column: np.ndarray, swap: bool) -> np.ndarray:
     """The colour of two crossing lines; the same when they are exchanged, if `swap`."""
-    return row + column if swap else row + column * _ODD
+    return row + column if swap else row + column * ODD
 
 
 def _mix(x: np.ndarray) -> np.ndarray:

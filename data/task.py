@@ -17,6 +17,7 @@ class Task(ABC):
     """Abstract. `facts` is set by the constructor; `load` may replace it (ARC learns its identifiers there)."""
 
     facts: Facts
+    notes: list[str]  # lines that a user should read, filled by `load`
 
     @abstractmethod
     def load(self, seed: int) -> dict[str, Puzzles]:
@@ -27,7 +28,10 @@ class Task(ABC):
 
     @abstractmethod
     def augment(self, rows: Rows, copy: np.ndarray, rng: np.random.Generator) -> Rows:
-        """A random symmetry of each row. `copy` (N,) int: which of `Puzzles.copies` was drawn for the row's visit."""
+        """A random symmetry of each row. `copy` (N,) int: which of `Puzzles.copies` was drawn for the row's visit.
+
+        The rows of one visit to a puzzle come in one call, unless a block of draws ends within it.
+        """
 
     @abstractmethod
     def check(self, inputs: np.ndarray, answers: np.ndarray) -> dict[str, np.ndarray]:

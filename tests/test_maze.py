@@ -220,7 +220,7 @@ def test_each_row_is_turned_by_its_own_copy():
         ("S  #/ # #/   G/#   ", "So #/o# #/oooG/#   ", False, False),  # a stray o beside the path
         ("S  #/ # #/   G/#   ", "S  #/o# #/oooG/#  o", False, False),  # a stray o elsewhere
         ("S  #/ # #/   G/#   ", "S  #/o# #/oooG/#oo ", False, False),  # a loop at the path
-        ("S  #/ # #/   G/#   ", "S  #/oo #/  oG/#   ", False, False),  # through a wall
+        ("S  #/ # #/   G/#   ", "S  #/oo #/ ooG/#   ", False, False),  # through a wall
         ("S  #/ # #/   G/#   ", "S  #/o# #/ooGG/#   ", False, False),  # G twice
         ("S  #/ # #/   G/#   ", "o  #/o# #/oooG/#   ", False, False),  # S lost
         ("S  #/ # #/   G/#   ", "S  #/o# #/ooo /#   ", False, False),  # G lost

@@ -1,8 +1,8 @@
 """The endless stream of training puzzles, augmented when drawn, with no waiting for the device.
 
-Draw number i of a run is a function of (seed, i) alone: epoch i // N is a permutation of the groups in which every
-visit picks one of the group's puzzles and brings all its examples, as in the references; augmentation is random by
-block of draws. So the position of a run in its data is one integer, on any machine and any device.
+Draw number i of a run is a function of (seed, i) alone: it lies in epoch i // N, made of passes over all groups in
+which a visit picks one of the group's puzzles and brings all its examples, as in the references; augmentation is random
+by block of draws. So the position of a run in its data is one integer, on any machine and any device.
 
 How many slots halted is known on the device alone. A window of coming draws therefore lies there, slots take from it by
 rank, and the host looks at the count only when the window might run out, at most every WINDOW steps.
@@ -52,7 +52,14 @@ class Stream:
 
     def _epoch(self, e: int) -> np.ndarray:
         """(N, 2) int64: the example and the copy of each draw of epoch `e`."""
-        rng, p = self.random(0, e), self.puzzles
+        rng, n, passes = self.random(0, e), len(self.puzzles), []
+        while sum(map(len, passes)) < n:  # stored augmentations make an epoch many passes over the groups
+            passes.append(self.one_pass(rng))
+        return np.concatenate(passes)[:n]
+
+    def one_pass(self, rng: np.random.Generator) -> np.ndarray:
+        """(draws, 2) int64: every group once, in random order; all examples of one of its puzzles, in random order."""
+        p = self.puzzles
         groups = rng.permutation(len(p.group_indices) - 1)
         first, count = p.group_indices[groups], np.diff(p.group_indices)[groups]
         puzzle = first + (rng.random(len(groups)) * count).astype(np.int64)
@@ -60,13 +67,9 @@ class Stream:
         copy = rng.integers(0, p.copies, len(groups))
         visit = np.repeat(np.arange(len(groups)), size)
         within = np.arange(len(visit)) - np.repeat(np.cumsum(size) - size, size)
-        shuffled = np.lexsort((rng.random(len(visit)), visit))  # examples of a visit in random order
+        shuffled = np.lexsort((rng.random(len(visit)), visit))
         example = p.puzzle_indices[puzzle[visit]] + within[shuffled]
-        return self.exactly(np.stack((example, copy[visit]), 1))
-
-    def exactly(self, draws: np.ndarray) -> np.ndarray:
-        """An epoch is N draws, so that draw i lies in epoch i // N even where a group's puzzles differ in size."""
-        return np.resize(draws, (len(self.puzzles), 2))
+        return np.stack((example, copy[visit]), 1)
 
     def random(self, *key: int) -> np.random.Generator:
         return np.random.Generator(np.random.PCG64([self.seed, *key]))
