@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from conf.cli import choose_scale, command
 from conf.schema import BuildConfig, typed
@@ -32,7 +32,9 @@ def build(options: Mapping[str, Any], out: Path) -> dict[str, int]:
 
 def main(words: DictConfig) -> None:
     """The command line."""
-    options = typed(BuildConfig, words)
+    options = typed(
+        BuildConfig, OmegaConf.masked_copy(words, ["task", "scale", "out"])
+    )  # a scale sets more than a task
     counts = build(options.task, Path(options.out))
     print(f"{options.out}: {', '.join(f'{count} {name}' for name, count in counts.items())}")
 

@@ -67,7 +67,8 @@ class Maze(Task):
         _require("style", style, style in ("random", "perfect"), "random or perfect")
         _require("ties", ties, ties in ("unique", "bfs"), "unique or bfs")
         _require("wall", wall, isinstance(wall, int | float) and 0 <= wall < 1, "a probability below 1")
-        _require("min_path", min_path, _whole(min_path, 2, side * side), f"a number of cells in 2..{side * side}")
+        most = side * side if source == "generate" else 100 * 100
+        _require("min_path", min_path, _whole(min_path, 2, most), f"a number of cells in 2..{most}")
         _require("augment", augment, isinstance(augment, bool), "true or false")
         self.counts = dict(zip(SPLITS, (train_puzzles, valid_puzzles, test_puzzles), strict=True))
         for name, count in self.counts.items():
@@ -89,7 +90,7 @@ class Maze(Task):
         else:
             splits = self._files(source, seed)
         copies = len(self.tables) if self.augmented else 1
-        return {**splits, "train": replace(splits["train"], copies=copies)}
+        return {**{name: splits[name] for name in SPLITS}, "train": replace(splits["train"], copies=copies)}
 
     def augment(self, rows: Rows, copy: np.ndarray, rng: np.random.Generator) -> Rows:
         """Row i in symmetry `copy[i]` (0 to 7, the references' numbers): `copy` is all there is to draw."""

@@ -83,7 +83,7 @@ def _key(inputs: np.ndarray, labels: np.ndarray, side: int) -> np.ndarray:
         box = box.repeat(high, 1).repeat(wide, 2)
         same = _mix(np.stack([np.where(digit == d, colour, 0).sum((1, 2)) for d in range(side)], axis=1))
         same = np.take_along_axis(same[:, None], digit, axis=2)
-        lines = _cross(row[:, :, None], column[:, None, :], swap=high == wide)
+        lines = row[:, :, None] + column[:, None, :]  # a sum, so that transposing changes nothing
         colour = _mix(colour + _mix(lines + _mix(box + SALT) + same * ODD))
     return _mix(colour.sum((1, 2)))
 
@@ -108,11 +108,6 @@ def _group(lines: np.ndarray, size: int) -> np.ndarray:
     lines = _mix(lines)
     bands = _mix(lines.reshape(len(lines), lines.shape[1] // size, size).sum(2))
     return _mix(lines + bands.repeat(size, 1) * ODD)
-
-
-def _cross(row: np.ndarray, column: np.ndarray, swap: bool) -> np.ndarray:
-    """The colour of two crossing lines; the same when they are exchanged, if `swap`."""
-    return row + column if swap else row + column * ODD
 
 
 def _mix(x: np.ndarray) -> np.ndarray:

@@ -1,5 +1,7 @@
 """How far the gradient reaches: reference (the papers' loops, written out by hand in float64), and invariants."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -162,7 +164,7 @@ def test_the_schemes_differ_in_their_gradients_and_not_in_their_outputs(recursio
         state, read = model(model.start(model.encode(batch)), batch, Depth(H * L, tracked))
         seen.append((read.logits.detach(), gradients(model, state, read)["encoder.tokens"]))
     assert all(torch.equal(logits, seen[0][0]) for logits, _ in seen)
-    for (_, shorter), (_, longer) in zip(seen, seen[1:], strict=False):
+    for (_, shorter), (_, longer) in pairwise(seen):
         assert (shorter - longer).abs().max() > 1e-6
 
 

@@ -184,6 +184,9 @@ def test_what_is_missing_or_ambiguous_is_named(tmp_path):
         "a/b c",
         "a//b",
         "-a/b",
+        "a..b/c",
+        "a/b--c",
+        "a/b@c..d",
     ],
 )
 def test_a_hub_name_that_could_leave_the_hub_is_refused(name):
