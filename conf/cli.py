@@ -24,10 +24,15 @@ def command(config_name: str, function: Callable[[DictConfig], None]) -> None:
     Exit code 2 and one line on stderr for what the user can mend; anything else is ours and keeps its traceback.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # raise to us instead of printing a page
+
+    def job(words: DictConfig) -> None:
+        try:
+            function(words)
+        except UserError as error:  # here and not below, lest Hydra announces a failed job first
+            fail(str(error))
+
     try:
-        hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(function)()
-    except UserError as error:
-        fail(str(error))
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)()
     except YAMLError as error:
         fail(f"conf: {' '.join(str(error).split())}")
     except (HydraException, OmegaConfBaseException) as error:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from tinyreason.errors import UserError
@@ -86,13 +86,16 @@ class BuildConfig:
     task: dict[str, Any]
     scale: str
     out: str
+    copies: int
 
 
 def typed(schema: type, config: Mapping[str, Any]):
     """`config` as an instance of `schema`. Raises UserError, one line, for a key or a type that does not fit."""
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(schema), config)
-        return OmegaConf.to_object(merged)
+        missing = [k for k in config if OmegaConf.is_missing(config, k)] if isinstance(config, DictConfig) else []
+        if missing:
+            raise UserError(f"{missing[0]} is missing; type {missing[0]}=")
+        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), config))
     except OmegaConfBaseException as error:
         key = getattr(error, "full_key", None) or "config"
         raise UserError(f"{key}: {str(error).splitlines()[0]}") from None

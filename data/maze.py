@@ -79,6 +79,7 @@ class Maze(Task):
         self.side, self.source, self.augmented = side, source, augment
         self.how = {"style": style, "wall": wall, "min_path": min_path, "ties": ties}
         self.tables = engine.dihedral_tables(side)
+        self.notes: list[str] = []
 
     def load(self, seed: int) -> dict[str, Puzzles]:
         """See `Task.load`. Generated splits do not depend on each other's size, except that no maze is in two."""

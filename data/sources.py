@@ -10,6 +10,7 @@ import io
 import re
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -72,17 +73,18 @@ def read_csv(path: Path, seq_len: int) -> list[tuple[int, str, str]]:
     The columns `question` and `answer` must be there, others are ignored. Both strings have `seq_len` characters and
     come back as written: in a maze a space is an open cell. A byte-order mark is accepted, since spreadsheets write it.
     """
-    table = csv.reader(_lines(path), strict=True)
     rows = []
-    try:
-        header = next(table, [])
-        question, answer = _columns(path, header)
-        for row in table:
-            if len(row) != len(header) or not len(row[question]) == len(row[answer]) == seq_len:
-                raise UserError(f"{path}:{table.line_num}: {_misfit(row, header, seq_len)}")
-            rows.append((table.line_num, row[question], row[answer]))
-    except csv.Error as error:
-        raise UserError(f"{path}:{table.line_num}: {error}") from None
+    with closing(_lines(path)) as lines:
+        table = csv.reader(lines, strict=True)
+        try:
+            header = next(table, [])
+            question, answer = _columns(path, header)
+            for row in table:
+                if len(row) != len(header) or not len(row[question]) == len(row[answer]) == seq_len:
+                    raise UserError(f"{path}:{table.line_num}: {_misfit(row, header, seq_len)}")
+                rows.append((table.line_num, row[question], row[answer]))
+        except csv.Error as error:
+            raise UserError(f"{path}:{table.line_num}: {error}") from None
     if not rows:
         raise UserError(f"{path}: no puzzles, only a header")
     return rows

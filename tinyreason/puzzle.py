@@ -47,8 +47,8 @@ class Rows(NamedTuple):
 class Puzzles:
     """One split of a data set.
 
-    `copies` counts the augmentations that exist by rule rather than on disk: a draw picks one of them uniformly for
-    each visit to a group and hands its number to the task's `augment`. 1 means that the puzzle as stored is the only one.
+    `copies` counts the numbered augmentations that exist by rule rather than on disk: each visit to a group draws one of
+    the numbers uniformly and hands it to the task's `augment`, which may draw more of its own.
     """
 
     inputs: np.ndarray  # (N, S) uint8

@@ -1,0 +1,239 @@
+"""What a user may type wrong: one line that says what to type instead, exit code 2, and nothing written."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import train
+from conf import cli
+from data import build
+from eval import solve
+
+ROOT = Path(__file__).parents[1]
+TINY = (
+    "scale=small",
+    "task.side=4",
+    "task.train_puzzles=2",
+    "task.valid_puzzles=0",
+    "task.test_puzzles=2",
+    "model.width=16",
+    "steps=1",
+    "batch=2",
+    "name=tiny",
+    "halting.segments=1",
+)
+
+
+@pytest.fixture
+def call(tmp_path, monkeypatch, capsys):
+    """Runs a command as its file would when started from an empty directory."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(program: str, *words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", [f"{program}.py", *words])
+        main = {"train": train.main, "solve": solve.main, "build": build.main}[program]
+        try:
+            if program != "solve":
+                cli.choose_scale()
+            cli.command(program, main)
+            code = 0
+        except SystemExit as left:
+            code = left.code
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def assert_refused(outcome: tuple[int, str, str], words: tuple[str, ...], folder: Path) -> None:
+    code, _, err = outcome
+    assert code == 2, err
+    assert err.startswith("error: ")
+    assert len(err.splitlines()) == 1, err
+    assert "Traceback" not in err
+    for word in words:
+        assert word in err
+    assert not list(folder.iterdir()), "a refused command leaves nothing behind"
+
+
+WRONG = [
+    (("step=5",), ("step", "no such key")),
+    (("optim.lrr=1",), ("lrr", "no such key")),
+    (("model.widht=8",), ("widht", "no such key")),
+    (("task.sides=4",), ("sides", "no such key")),
+    (("steps=ten",), ("steps", "ten")),
+    (("batch=1.5",), ("batch", "1.5")),
+    (("model.width=wide",), ("model.width", "wide")),
+    (("optim.lr=fast",), ("optim.lr", "fast")),
+    (("model=trn",), ("trn", "trm", "hrm")),
+    (("task=chess",), ("chess", "sudoku", "maze", "arc")),
+    (("halting=act",), ("act", "correctness", "q_learning")),
+    (("optim=sgd",), ("sgd", "adam_atan2")),
+    (("experiment=none_such",), ("none_such",)),
+    (("model.gradient=two_step",), ("model.gradient=two_step", "one_step", "full", "bptt")),
+    (("model.gradient=0",), ("model.gradient=0", "1 to")),
+    (("model.gradient=99",), ("model.gradient=99", "1 to")),
+    (("loss=mse",), ("loss=mse", "stablemax", "softmax")),
+    (("halting.rule=act",), ("halting.rule=act", "correctness")),
+    (("halting.segments=0",), ("halting.segments=0",)),
+    (("model.mix=conv",), ("model.mix=conv", "attention", "mixer")),
+    (("model.positions=rope",), ("model.positions=rope", "rotary")),
+    (("model.recursion=gru",), ("model.recursion=gru", "single_z")),
+    (("model.dtype=fp8",), ("model.dtype=fp8", "bfloat16")),
+    (("optim.rule=adam",), ("optim.rule=adam", "adamw")),
+    (("optim.matrices=x",), ("optim.matrices=x", "muon")),
+    (("task.side=5",), ("task.side=5", "4, 6 or 9")),
+    (("task.side=four",), ("task.side=four",)),
+    (("task.augment=maybe",), ("task.augment=maybe", "true or false")),
+    (("task.train_puzzles=0",), ("task.train_puzzles=0",)),
+    (("task.train_puzzles=-5",), ("task.train_puzzles=-5",)),
+    (("task.seed=-1",), ("task.seed=-1",)),
+    (("task.seed=x",), ("task.seed=x",)),
+    (("task.source=no/such.csv",), ("no/such.csv",)),
+    (("steps=-1",), ("steps=-1", "1 or more")),
+    (("batch=0",), ("batch=0", "1 or more")),
+    (("seed=-1",), ("seed=-1", "0 or more")),
+    (("log_every=0",), ("log_every=0",)),
+    (("save_every=-2",), ("save_every=-2",)),
+    (("eval.batch=0",), ("eval.batch=0",)),
+    (("max_minutes=-1",), ("max_minutes=-1",)),
+    (("device=tpu",), ("device=tpu", "cpu")),
+    (("device=quantum",), ("device=quantum", "cpu")),
+    (("name=../elsewhere",), ("name=../elsewhere",)),
+    (("eval.split=exam",), ("eval.split", "exam", "valid", "test")),
+    (("logger.tracker=mail",), ("mail", "wandb")),
+    (("resume=true",), ("resume=true", "no checkpoint", "resume=auto")),
+    (("resume=no/such.pt",), ("no/such.pt",)),
+    (("model.heads=3",), ("model.heads=3",)),
+    (("model.H_cycles=0",), ("model.H_cycles",)),
+    (("model.layers=-1",), ("model.layers",)),
+    (("model.prefix=-1",), ("model.prefix",)),
+    (("optim.lr=-1",), ("optim.lr",)),
+    (("optim=adamw", "optim.lr=-1"), ("optim.lr",)),
+    (("optim.betas=[0.9]",), ("optim.betas",)),
+    (("halting.exploration=2",), ("halting.exploration",)),
+    (("ema=1.5",), ("ema",)),
+    (("optim.warmup=-1",), ("optim.warmup",)),
+    (("compile=maybe",), ("compile",)),
+    (("nonsense",), ("nonsense",)),
+]
+
+
+@pytest.mark.parametrize(("wrong", "words"), WRONG, ids=[" ".join(wrong) for wrong, _ in WRONG])
+def test_a_wrong_option_of_train_is_one_line(wrong, words, call, tmp_path):
+    assert_refused(call("train", *TINY, *wrong), words, tmp_path)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA GPU")
+def test_cuda_without_cuda_is_one_line(call, tmp_path):
+    assert_refused(call("train", *TINY, "device=cuda"), ("device=cuda", "no CUDA GPU", "device=cpu"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ((), ("run",)),
+        (("run=runs/none",), ("runs/none", "not a run", "run=runs/NAME")),
+        (("run=runs/none", "splitt=test"), ("splitt", "no such key")),
+        (("run=runs/none", "batch=0"), ("batch=0",)),
+        (("run=runs/none", "segments=many"), ("segments", "many")),
+    ],
+)
+def test_a_wrong_option_of_solve_is_one_line(wrong, words, call, tmp_path):
+    assert_refused(call("solve", *wrong), words, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ((), ("out",)),
+        (("out=x", "task=chess"), ("chess", "sudoku")),
+        (("out=x", "task.side=5"), ("task.side=5",)),
+        (("out=x", "task.source=no/such.csv"), ("no/such.csv",)),
+    ],
+)
+def test_a_wrong_option_of_build_is_one_line(wrong, words, call, tmp_path):
+    assert_refused(call("build", *wrong), words, tmp_path)
+
+
+# ---- what is right
+
+
+def test_the_scale_is_picked_and_said(monkeypatch, capsys):
+    for cuda, words, scale in [
+        (False, [], "small"),
+        (True, [], "paper"),
+        (True, ["device=cpu"], "small"),
+        (False, ["scale=auto"], "small"),
+        (True, ["task=maze", "scale=auto"], "paper"),
+    ]:
+        monkeypatch.setattr(torch.cuda, "is_available", lambda cuda=cuda: cuda)
+        monkeypatch.setattr(sys, "argv", ["train.py", *words])
+        cli.choose_scale()
+        assert sys.argv[-1] == f"scale={scale}"
+        assert "scale=auto" not in sys.argv
+        out, other = capsys.readouterr().out, "paper" if scale == "small" else "small"
+        assert out.startswith(f"scale={scale} (")
+        assert f"scale={other}" in out
+
+
+def test_a_scale_given_by_hand_stays(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["train.py", "scale=paper", "task=arc"])
+    cli.choose_scale()
+    assert sys.argv == ["train.py", "scale=paper", "task=arc"]
+    assert not capsys.readouterr().out
+
+
+def test_printing_the_configuration_prints_that_alone(call, tmp_path):
+    code, out, _ = call("train", *TINY, "--cfg", "job")
+    assert code == 0
+    assert out.splitlines()[0] in ("task:", "scale: small")
+    assert "gradient: full" in out
+    assert not list(tmp_path.iterdir())
+
+
+def test_runs_are_named_by_the_choices_that_change_them(call, tmp_path):
+    words = [word for word in TINY if not word.startswith("name=")]
+    assert call("train", *words, "model.gradient=one_step")[0] == 0
+    assert call("train", *words, "device=cpu")[0] == 0
+    names = sorted(path.name for path in (tmp_path / "runs").iterdir())
+    assert len(names) == 2
+    assert all(name.startswith("sudoku-trm") for name in names)
+    assert ["gradient_one_step" in name for name in names] == [
+        "gradient_one_step" in names[0],
+        "gradient_one_step" in names[1],
+    ]
+    assert sum("gradient_one_step" in name for name in names) == 1
+    assert not any("device" in name for name in names)
+
+
+def test_true_and_false_are_words_of_resume_and_compile(call, tmp_path):
+    assert call("train", *TINY, "resume=false", "compile=false")[0] == 0
+    code, _, err = call("train", *TINY, "resume=false", "steps=2")
+    assert code == 2
+    assert "exists; type name=NEW" in err
+
+
+# ---- the real thing
+
+
+def started(cwd: Path, *words: str) -> subprocess.CompletedProcess:
+    env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    return subprocess.run([sys.executable, *words], cwd=cwd, env=env, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((str(ROOT / "train.py"), "optim.lrr=1"), ("lrr", "--cfg job")),
+        (("-m", "eval.solve", "run=nowhere"), ("nowhere", "run=runs/NAME")),
+        (("-m", "data.build", "out=x", "task.side=7"), ("task.side=7",)),
+    ],
+    ids=["train", "solve", "build"],
+)
+def test_the_programs_refuse_in_one_line(words, said, tmp_path):
+    done = started(tmp_path, *words)
+    assert_refused((done.returncode, done.stdout, done.stderr), said, tmp_path)
