@@ -4,6 +4,10 @@ Every slot of the batch holds a puzzle and a latent state. A step gives each slo
 answer, and moves the weights once; a puzzle stays in its slot until it halts, its state carried on but detached.
 """
 
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch loads: spinning threads starve shared cores
+
 import platform
 import time
 from collections import Counter

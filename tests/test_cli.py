@@ -107,7 +107,7 @@ WRONG = [
     (("logger.tracker=mail",), ("mail", "wandb")),
     (("resume=true",), ("resume=true", "no checkpoint", "resume=auto")),
     (("resume=no/such.pt",), ("no/such.pt",)),
-    (("model.heads=3",), ("model.heads=3",)),
+    (("model.heads=3", "model.mix=attention"), ("model.heads=3",)),
     (("model.H_cycles=0",), ("model.H_cycles",)),
     (("model.layers=-1",), ("model.layers",)),
     (("model.prefix=-1",), ("model.prefix",)),
@@ -202,10 +202,6 @@ def test_runs_are_named_by_the_choices_that_change_them(call, tmp_path):
     names = sorted(path.name for path in (tmp_path / "runs").iterdir())
     assert len(names) == 2
     assert all(name.startswith("sudoku-trm") for name in names)
-    assert ["gradient_one_step" in name for name in names] == [
-        "gradient_one_step" in names[0],
-        "gradient_one_step" in names[1],
-    ]
     assert sum("gradient_one_step" in name for name in names) == 1
     assert not any("device" in name for name in names)
 
