@@ -207,7 +207,7 @@ class Meter:
         self.sums = {k: self.sums.get(k, 0) + v for k, v in sums.items()}
 
     def read(self) -> dict[str, float]:
-        """Means since the last read: losses over slots, the rest over the puzzles that left theirs. Waits for the device."""
+        """Means since the last read: losses over slots, the rest over puzzles that left. Waits for the device."""
         sums = Counter({k: float(v) for k, v in self.sums.items()})
         self.sums = {}
         slots, left = sums.pop("slots"), sums.pop("left")
@@ -215,7 +215,7 @@ class Meter:
 
 
 def average(model: torch.nn.Module, decay: float | None) -> AveragedModel | None:
-    """The exponential moving average of the weights, as HRM's and TRM's EMA: from the first step on, no bias correction."""
+    """The moving average of the weights as in TRM: from the first step on, without bias correction."""
     if decay is None:
         return None
     ema = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))

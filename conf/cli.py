@@ -1,4 +1,4 @@
-"""From the words that a user types to a function that runs, and from what goes wrong to one line that says what to type."""
+"""From the words that a user types to a function that runs; from what goes wrong to one line that says what to type."""
 
 import os
 import re

@@ -3,7 +3,7 @@
 
 Takes the `task=`, `scale=` and `task.key=` words of train.py and writes what a run with them trains and is tested on.
 HRM's and TRM's code draws no symmetries of its own: for it, write as many `copies` of each training puzzle as they
-published, the first as it is and 1,000 under random symmetries. ARC's copies are set by `task.copies` and always written.
+published, the first as it is and 1,000 under random symmetries. ARC's are set by `task.copies` and always written.
 `tinyreason/folder.py` has the format; `task.source=DIR` reads it back.
 """
 

@@ -14,7 +14,7 @@ TASKS: dict[str, type[Task]] = {"sudoku": Sudoku, "maze": Maze, "arc": ARC}
 
 
 def load_task(config: Mapping[str, Any]) -> tuple[Task, dict[str, Puzzles]]:
-    """The task of a `task:` config and its splits. Raises UserError, one line, for an option or a source that is wrong."""
+    """The task of a `task:` config and its splits. Raises UserError for an option or a source that is wrong."""
     options = dict(config)
     name, seed = options.pop("name"), options.pop("seed")
     if name not in TASKS:

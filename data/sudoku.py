@@ -119,6 +119,11 @@ class Sudoku(Task):
         facts, splits, _ = folder_splits(source)
         if (facts.vocab_size, facts.seq_len) != (self.facts.vocab_size, self.facts.seq_len):
             raise UserError(f"task.source={source}: no Sudokus of task.side={self.side}, it holds {facts}")
+        for name, puzzles in splits.items():
+            kept = ((puzzles.inputs == rules.BLANK) | (puzzles.inputs == puzzles.labels)).all(1)
+            wrong = np.flatnonzero(~(kept & rules.legal(puzzles.labels, self.side)))
+            if len(wrong):
+                raise UserError(f"{source / name}: example {wrong[0]} is not a Sudoku and its solution")
         return splits
 
     def _files(self, source: Path | list[Path], seed: int) -> dict[str, Puzzles]:

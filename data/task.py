@@ -35,7 +35,7 @@ class Task(ABC):
 
     @abstractmethod
     def check(self, inputs: np.ndarray, answers: np.ndarray) -> dict[str, np.ndarray]:
-        """Rule checks of `answers` (N, S) to `inputs` (N, S), both tokens: name -> (N,) bool; {} if the task has no rules."""
+        """Rule checks of `answers` to `inputs`, both (N, S) tokens: name -> (N,) bool; {} if the task has no rules."""
 
     @abstractmethod
     def blanks(self, inputs: np.ndarray) -> np.ndarray:

@@ -1,8 +1,8 @@
 """Do these runs differ? `python -m eval.compare runs/a runs/b ... [by=model.gradient] [out=DIR]`
 
 Prints a table with one row an arm (the runs that share the value of `by`, or the run itself): mean and spread of exact
-accuracy on test over seeds. Two arms are compared puzzle by puzzle by an exact McNemar test for each seed that both have,
-which is far sharper than two intervals. Curves of accuracy against segments and seconds go to DIR as PNG and JSON.
+accuracy on test over seeds. Two arms are compared puzzle by puzzle, by an exact McNemar test for each seed that both
+have, which is far sharper than two intervals. Curves of accuracy against segments and seconds go to DIR as PNG and JSON.
 """
 
 import json

@@ -1,7 +1,7 @@
 """How much of a split does a model solve? `python -m eval.solve run=runs/NAME [split=test] [halt=true] [json=FILE]`
 
-The evaluation inside training is this `solve`. Every puzzle gets all segments, as in the references, unless `halt` takes
-the answer at the first segment where the halting head says that it is finished (finished puzzles then leave the batch).
+The evaluation inside training is this `solve`. Every puzzle gets all segments, as in the references, unless `halt`
+takes the answer at the first segment where the halting head says that it is finished (such puzzles leave the batch).
 
 B batch, N puzzles, S cells, K segments.
 """
@@ -91,7 +91,7 @@ class Solver:
 
 
 def solve(solver: Solver, task: Task, puzzles: Puzzles, split: str, limit: int | None = None, votes: int = 0) -> dict:
-    """Metrics of `solver` on the first `limit` examples of a split; with `votes`, ARC's pass@k and its submission too."""
+    """Metrics of `solver` on the first `limit` examples of a split; with `votes`, ARC's pass@k and submission too."""
     if votes and not isinstance(task, ARC):
         raise UserError("votes are for task=arc; leave the option out")
     if votes:

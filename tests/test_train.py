@@ -131,7 +131,7 @@ def test_puzzles_are_halted_once_they_are_solved():
 VARIANTS = {
     "trm-full": ("sudoku", "model=trm"),
     "hrm-q-learning": ("sudoku", "model=hrm"),
-    "puzzle-embeddings": ("arc", "model=trm", "model.puzzle_embedding=true"),
+    "puzzle-embeddings": ("arc", "model=trm", "model.puzzle_embedding=true", "model.prefix=1"),
     "muon": ("sudoku", "model=trm", "optim=muon", "optim.clip=1", "optim.min_lr_ratio=0.1"),
     "no-ema": ("maze", "model=trm", "ema=null", "loss=softmax"),
 }

@@ -1,7 +1,7 @@
 """The layers of HRM and TRM, sized and initialised as published; everything here is position-wise or one block deep.
 
 Unusual in them:
-- no biases and no learned norms: a block is `x = norm(x + mix(x)); x = norm(x + swiglu(x))`, normed *after* the residual
+- no biases, no learned norms: a block is `x = norm(x + mix(x)); x = norm(x + swiglu(x))`, normed *after* the residual
 - weights are float32 and cast to the activations' type where they are used, so bf16 training has float32 masters
 - LeCun initialisation, truncated at two deviations with the deviation corrected for the cut (as in JAX)
 - tokens are mixed by attention or by a SwiGLU over the sequence axis (TRM's `mlp_t`)
@@ -67,7 +67,7 @@ class Attention(nn.Module):
 
     def __init__(self, width: int, heads: int, length: int, rotary: bool):
         super().__init__()
-        if width % heads or rotary and (width // heads) % 2:
+        if width % heads or (rotary and (width // heads) % 2):
             raise UserError(f"model.width={width} must be an even multiple of model.heads={heads}")
         self.heads = heads
         self.qkv = Linear(width, 3 * width)
@@ -102,7 +102,7 @@ def make_mix(mix: str, width: int, heads: int, inner: Inner, length: int, rotary
 
 
 class SwiGLU(nn.Module):
-    """Gated MLP over the last axis. Its inner width is `expansion` times 2/3 of the width, up to a multiple of `multiple`.
+    """Gated MLP over the last axis. Its inner width is 2/3 `expansion` times the width, up to a multiple of `multiple`.
 
     Published: expansion 4, multiple 256. At small widths a smaller multiple saves most of the work.
     """
@@ -150,7 +150,7 @@ class Rotary(nn.Module):
 class Encoder(nn.Module):
     """What is injected at every recursion: prefix and cells, with positions, scaled by sqrt(D). Batch -> (B S D).
 
-    The first prefix token carries the puzzle embedding (zero where there is none), the others are zero and serve as registers.
+    The first prefix token carries the puzzle embedding (zero where there is none); the others are zero, as registers.
     """
 
     def __init__(
@@ -178,7 +178,7 @@ class Encoder(nn.Module):
 
 
 class Learned(nn.Module):
-    """A learned vector for each position, prefix included; the sum is scaled to keep its variance. (B S D) -> (B S D)."""
+    """A learned vector for each position, prefix included; the sum is scaled to keep variance. (B S D) -> (B S D)."""
 
     def __init__(self, length: int, width: int):
         super().__init__()
@@ -212,7 +212,7 @@ class GridPositions(nn.Module):
 
 
 def make_positions(positions: str, facts: Facts, width: int, prefix: int) -> nn.Module:
-    """What is added to the embedded sequence, by its name in `model.positions`; rotary acts inside attention instead."""
+    """What is added to the embedded sequence, by its name in `model.positions`; rotary acts inside attention."""
     if positions in ("rotary", "none"):
         return nn.Identity()
     if positions == "learned":

@@ -47,8 +47,8 @@ class Rows(NamedTuple):
 class Puzzles:
     """One split of a data set.
 
-    `copies` counts the numbered augmentations that exist by rule rather than on disk: each visit to a group draws one of
-    the numbers uniformly and hands it to the task's `augment`, which may draw more of its own.
+    `copies` counts the numbered augmentations that exist by rule rather than on disk: each visit to a group draws one
+    of the numbers uniformly and hands it to the task's `augment`, which may draw more of its own.
     """
 
     inputs: np.ndarray  # (N, S) uint8

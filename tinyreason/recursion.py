@@ -1,7 +1,7 @@
 """How deep a segment goes, and how far its gradient reaches back.
 
-Counted in applications of the fast core, HRM is "H L recursions, the last one tracked" and TRM is "H L recursions, the
-last L tracked"; the network itself never knows. Both papers' loops, and the schemes between them, are this one `unroll`.
+Counted in applications of the fast core, HRM is "H L recursions, the last one tracked" and TRM is "H L recursions,
+the last L tracked"; the network itself never knows. Both loops, and all between them, are this one `unroll`.
 
 Sources: HRM, arXiv 2506.21734, "approximate gradient"; TRM, arXiv 2510.04871, section 4.1.
 """

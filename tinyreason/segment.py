@@ -46,7 +46,7 @@ class Carry:
         return Carry(state, new.map(pick, self.batch), segments, torch.zeros_like(self.halted))
 
     def advance(self, state: NamedTuple, halted: Callable[[Tensor], Tensor]) -> "Carry":
-        """After a segment: the new state, detached, and one segment more; `halted(segments)` says which slots are free."""
+        """After a segment: the new state, detached, and one segment more; `halted(segments)` says which are free."""
         state, segments = type(state)(*(z.detach() for z in state)), self.segments + 1
         return Carry(state, self.batch, segments, halted(segments))
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 
 class PuzzleEmbedding(nn.Module):
-    """(B,) identifiers -> (B D) float32. Starts at zero. In training it keeps the looked-up rows, whose gradient `step` uses."""
+    """(B,) identifiers -> (B D) float32. Starts at zero. In training it keeps the rows, whose gradient `step` uses."""
 
     def __init__(self, count: int, width: int):
         super().__init__()

@@ -62,7 +62,7 @@ class Read(NamedTuple):
 
 
 class RecursiveModel(nn.Module, ABC):
-    """Abstract. `latents` is a NamedTuple class of (B S D) tensors: reset, detach and select are one line for all models."""
+    """Abstract. `latents` is a NamedTuple class of (B S D) tensors, so reset, detach and select are one line for all."""
 
     def __init__(self, config: ModelConfig, facts: Facts, latents: type[NamedTuple], dtype: torch.dtype):
         super().__init__()
@@ -89,7 +89,7 @@ class RecursiveModel(nn.Module, ABC):
         return Read(*self.heads(state[0]))
 
     def forward(self, state: NamedTuple, batch: Batch, depth: Depth) -> tuple[NamedTuple, Read]:
-        """One segment of `depth` from `state`. The state returned still carries its graph; `Carry.advance` detaches it."""
+        """One segment of `depth` from `state`. The new state still carries its graph; `Carry.advance` detaches it."""
         return self.segment(state, self.encode(batch), depth)
 
     def segment(self, state: NamedTuple, x: Tensor, depth: Depth) -> tuple[NamedTuple, Read]:
@@ -106,5 +106,5 @@ def make_core(config: ModelConfig, facts: Facts) -> Core:
 
 
 def parameter_count(model: nn.Module) -> int:
-    """Trained parameters, the number that papers quote: puzzle embeddings and initial states are buffers, not counted."""
+    """Trained parameters, as papers count them: puzzle embeddings and initial states are buffers, not counted."""
     return sum(p.numel() for p in model.parameters())
