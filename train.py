@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from conf.cli import choose_scale, command, pick_device
 from conf.run import RunFolder, default_name
-from conf.schema import Config, at_least, typed
+from conf.schema import Config, check, lowered, typed
 from conf.track import make_tracker
 from data.registry import load_task
 from eval.solve import Solver, brief, save_submission, solve
@@ -241,17 +241,14 @@ def scalars(found: dict) -> dict:
 
 
 def versions() -> dict[str, str]:
-    return {"python": platform.python_version(), "torch": torch.__version__}
+    return {"python": platform.python_version(), "torch": str(torch.__version__)}
 
 
 def main(words: DictConfig) -> None:
     config = typed(Config, words)
-    config = replace(config, name=config.name or default_name())
-    at_least(1, steps=config.steps, batch=config.batch, log_every=config.log_every, eval_every=config.eval_every)
-    at_least(
-        1, save_every=config.save_every, **{"eval.batch": config.eval.batch, "eval.segments": config.eval.segments}
-    )
-    at_least(0, seed=config.seed, max_minutes=config.max_minutes, **{"eval.votes": config.eval.votes})
+    name, resume, compile_ = config.name or default_name(), lowered(config.resume), lowered(config.compile)
+    config = replace(config, name=name, resume=resume, compile=compile_)
+    check(config)
     train(config)
 
 

@@ -44,10 +44,15 @@ def shorten(message: str) -> str:
     message = message.split("Config search path")[0]
     message = re.sub(r"To append to your config use \+\S+|full_key: \S+|object_type=\S+", "", message)
     message = " ".join(message.split())
-    if "is not in struct" in message:
-        message = re.sub(r" Key '.*' is not in struct", "", message)
-        message += f" There is no such key; `python {Path(sys.argv[0]).name} --cfg job` prints all keys."
+    if message.startswith("Could not override"):
+        message += f" There is no such key; `python {program()} --cfg job` prints all keys."
     return message
+
+
+def program() -> str:
+    """How the user started us, as in `train.py` or `-m eval.solve`."""
+    path = Path(sys.argv[0])
+    return path.name if path.parent.resolve() == CONF.parent else f"-m {path.parent.name}.{path.stem}"
 
 
 def fail(message: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 from hydra.core.hydra_config import HydraConfig
 
-from conf.schema import Config, plain
+from conf.schema import Config, flat, plain
 from tinyreason import checkpoint
 from tinyreason.errors import UserError
 
@@ -44,13 +44,15 @@ class RunFolder:
     def find_start(self, config: Config) -> Path | None:
         """What `resume=` asks for. Raises UserError where that is not to be had."""
         result, begun = self.path / "result.json", (self.path / "config.yaml").exists()
-        if result.exists() and json.loads(result.read_text()).get("finished"):
-            raise UserError(f"{self.path} is a finished run; type name=NEW for another, or delete the folder")
         if config.resume == "false":
             if begun:
                 raise UserError(f"{self.path} exists; type name=NEW for another run, or resume=auto to go on with it")
             return None
+        if result.exists() and json.loads(result.read_text()).get("finished"):
+            raise UserError(f"{self.path} is a finished run; type name=NEW for another, or delete the folder")
         if config.resume not in ("auto", "true"):
+            if not Path(config.resume).is_file():
+                raise UserError(f"resume={config.resume}: no such checkpoint; type resume=auto, true, false or a path")
             return Path(config.resume)
         newest = checkpoint.newest(self.checkpoints)
         if config.resume == "true" and newest is None:
@@ -95,11 +97,3 @@ def read_config(run: Path) -> dict:
     if not isinstance(config, dict):
         raise UserError(f"{path}: not a configuration")
     return config
-
-
-def flat(config: dict, prefix: str = "") -> dict:
-    """{"model.width": 64, ...}"""
-    out = {}
-    for key, value in config.items():
-        out |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return out

@@ -106,6 +106,51 @@ def plain(config) -> dict:
     return OmegaConf.to_container(OmegaConf.structured(config))
 
 
+RANGES = {  # key: (least, most); None passes both, as does a None value
+    **dict.fromkeys(("steps", "batch", "log_every", "eval_every", "save_every"), (1, None)),
+    **dict.fromkeys(("eval.batch", "eval.segments", "eval.puzzles", "halting.segments"), (1, None)),
+    **dict.fromkeys((f"model.{k}" for k in ("width", "heads", "layers", "inner_multiple")), (1, None)),
+    **dict.fromkeys(("model.H_cycles", "model.L_cycles"), (1, None)),
+    **dict.fromkeys(("model.prefix", "model.expansion", "seed", "max_minutes", "eval.votes"), (0, None)),
+    **dict.fromkeys((f"optim.{k}" for k in ("lr", "muon_lr", "embedding_lr", "warmup", "clip")), (0, None)),
+    **dict.fromkeys((f"optim.{k}weight_decay" for k in ("", "muon_", "embedding_")), (0, None)),
+    **dict.fromkeys(("ema", "halting.exploration", "optim.min_lr_ratio"), (0, 1)),
+}
+CHOICES = {
+    "compile": ("auto", "true", "false"),
+    "logger.tracker": ("none", "wandb"),
+    "eval.split": ("train", "valid", "test"),
+}
+
+
+def check(config: Config) -> None:
+    """Raises UserError for the first value out of its range, before anything is loaded or written."""
+    values = flat(plain(config))
+    for key, (least, most) in RANGES.items():
+        at_least(least, **{key: values[key]})
+        if most is not None and values[key] is not None and values[key] > most:
+            raise UserError(f"{key}={values[key]} must be from {least} to {most}")
+    for key, choices in CHOICES.items():
+        if values[key] not in choices:
+            raise UserError(f"{key}={values[key]} is unknown; type one of {', '.join(choices)}")
+    betas = config.optim.betas
+    if len(betas) != 2 or not all(0 <= b < 1 for b in betas):
+        raise UserError(f"optim.betas={betas} must be two numbers from 0 to below 1, as in 'optim.betas=[0.9,0.95]'")
+
+
+def flat(config: dict, prefix: str = "") -> dict:
+    """{"model.width": 64, ...}"""
+    out = {}
+    for key, value in config.items():
+        out |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return out
+
+
+def lowered(value: str) -> str:
+    """YAML's true and false, which arrive as "True" and "False", as they were typed."""
+    return value.lower() if value in ("True", "False") else value
+
+
 def at_least(low: float, **values: float | None) -> None:
     """Raises UserError for the first value under `low`; None passes."""
     for key, value in values.items():

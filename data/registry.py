@@ -13,13 +13,18 @@ from tinyreason.puzzle import Puzzles
 TASKS: dict[str, type[Task]] = {"sudoku": Sudoku, "maze": Maze, "arc": ARC}
 
 
-def load_task(config: Mapping[str, Any]) -> tuple[Task, dict[str, Puzzles]]:
-    """The task of a `task:` config and its splits. Raises UserError for an option or a source that is wrong."""
+def make_task(config: Mapping[str, Any]) -> Task:
+    """The task of a `task:` config, nothing loaded yet. Raises UserError for a wrong name or option."""
     options = dict(config)
     name, seed = options.pop("name"), options.pop("seed")
     if name not in TASKS:
         raise UserError(f"task={name} is unknown; type one of {', '.join(TASKS)}")
     if not isinstance(seed, int) or seed < 0:
         raise UserError(f"task.seed={seed} must be a whole number, 0 or more")
-    task = TASKS[name](**options)
-    return task, task.load(seed)
+    return TASKS[name](**options)
+
+
+def load_task(config: Mapping[str, Any]) -> tuple[Task, dict[str, Puzzles]]:
+    """The task of a `task:` config and its splits. Raises UserError, one line, for a source that is wrong."""
+    task = make_task(config)
+    return task, task.load(config["seed"])

@@ -2,7 +2,7 @@
 
 Prints a table with one row an arm (the runs that share the value of `by`, or the run itself): mean and spread of exact
 accuracy on test over seeds. Two arms are compared puzzle by puzzle, by an exact McNemar test for each seed that both
-have, which is far sharper than two intervals. Curves of accuracy against segments and seconds go to DIR as PNG and JSON.
+have, which is far sharper than two intervals. Curves against segments and seconds go to DIR as PNG and JSON.
 """
 
 import json
@@ -16,7 +16,8 @@ from statistics import mean, stdev
 from scipy.stats import binomtest
 
 from conf.cli import fail
-from conf.run import flat, read_config
+from conf.run import read_config
+from conf.schema import flat
 from tinyreason.errors import UserError
 
 USAGE = "python -m eval.compare runs/a runs/b ... [by=model.gradient] [out=DIR]"

@@ -41,7 +41,7 @@ NAMES = [  # the reference's names -> ours
 
 
 class Golden:
-    """One recorded file, and our model with its weights. `gradient` replaces the published scheme (negative controls)."""
+    """One recorded file, and our model with its weights. `gradient` replaces the published scheme."""
 
     def __init__(self, path: Path, gradient: str | int | None = None):
         self.data = dict(np.load(path))

@@ -36,7 +36,7 @@ def load(path: Path) -> dict:
     except FileNotFoundError:
         raise UserError(f"{path}: no such checkpoint") from None
     except Exception as error:  # torch raises a dozen kinds for damaged files
-        reason = str(error).split("\n")[0][:120]
+        reason = "".join(c for c in str(error).split("\n")[0] if c.isprintable())[:120]
         raise UserError(f"{path}: cannot be read as a checkpoint ({type(error).__name__}: {reason})") from None
 
 

@@ -62,7 +62,7 @@ class Read(NamedTuple):
 
 
 class RecursiveModel(nn.Module, ABC):
-    """Abstract. `latents` is a NamedTuple class of (B S D) tensors, so reset, detach and select are one line for all."""
+    """Abstract. `latents` is a NamedTuple class of (B S D) tensors, so reset, detach and select are one line."""
 
     def __init__(self, config: ModelConfig, facts: Facts, latents: type[NamedTuple], dtype: torch.dtype):
         super().__init__()

@@ -1,0 +1,89 @@
+"""How fast does a configuration train? `python -m eval.speed [words of train.py] [repeats=5]`
+
+A word with choices, as in `model.mix=attention,mixer`, times them in turn, A B A B, and prints each one's ratio to the
+first: ratios hold where a shared machine's speed drifts. Puzzles are random tokens of the task's shape.
+"""
+
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as train.py does
+
+import itertools
+import sys
+import time
+from dataclasses import replace
+from statistics import median
+
+import numpy as np
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
+
+from conf.cli import CONF, choose_scale, fail, pick_device, shorten
+from conf.schema import Config, typed
+from data.registry import make_task
+from tinyreason.errors import UserError
+from tinyreason.feed import Stream
+from tinyreason.models import parameter_count
+from tinyreason.puzzle import Puzzles
+from train import Trainer
+
+WARM_UP = 2  # steps, compilation included
+
+
+def random_trainer(config: Config) -> Trainer:
+    """A trainer of `config` whose puzzles are noise."""
+    facts, rng = make_task(config.task).facts, np.random.Generator(np.random.PCG64(0))
+    tokens = rng.integers(1, facts.vocab_size, (2, 1024, facts.seq_len), dtype=np.uint8)
+    facts = replace(facts, num_puzzle_identifiers=max(2, facts.num_puzzle_identifiers))
+    stream = Stream(Puzzles.single(*tokens), lambda rows, copy, rng: rows, seed=0)
+    return Trainer(config, facts, stream, pick_device(config.device))
+
+
+def seconds(trainer: Trainer) -> float:
+    """One step."""
+    wait = torch.cuda.synchronize if trainer.device.type == "cuda" else lambda: None
+    wait()
+    start = time.perf_counter()
+    trainer.segment()
+    wait()
+    return time.perf_counter() - start
+
+
+def variants(words: list[str]) -> dict[str, list[str]]:
+    """Each combination of choices by its name, as the words that select it."""
+    choices = [[f"{w.split('=')[0]}={v}" for v in w.split("=", 1)[1].split(",")] for w in words]
+    varied = [i for i, c in enumerate(choices) if len(c) > 1]
+    return {" ".join(one[i] for i in varied) or "as given": list(one) for one in itertools.product(*choices)}
+
+
+def main(words: list[str]) -> None:
+    repeats = int(next((w.split("=")[1] for w in words if w.startswith("repeats=")), 5))
+    named = variants([w for w in words if not w.startswith("repeats=")])
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        configs = {k: typed(Config, compose("train", v)) for k, v in named.items()}
+    trainers = {k: random_trainer(c) for k, c in configs.items()}
+    for trainer in trainers.values():
+        for _ in range(WARM_UP):
+            trainer.segment()
+    times = {k: [] for k in trainers}
+    for _ in range(repeats):
+        for k, trainer in trainers.items():
+            times[k].append(seconds(trainer))
+    first = times[next(iter(times))]
+    print("| variant | parameters | s a step, median | segments/s | ratio to the first |\n|" + " --- |" * 5)
+    for k, trainer in trainers.items():
+        step, ratio = median(times[k]), median(a / b for a, b in zip(times[k], first, strict=True))
+        print(f"| {k} | {parameter_count(trainer.model):,} | {step:.3f} | {trainer.batch / step:,.0f} | {ratio:.2f} |")
+    if torch.cuda.is_available():
+        print(f"peak memory of all: {torch.cuda.max_memory_allocated() / 2**30:.2f} GiB")
+
+
+if __name__ == "__main__":
+    try:
+        choose_scale()
+        main(sys.argv[1:])
+    except UserError as error:
+        fail(str(error))
+    except (HydraException, ValueError) as error:
+        fail(shorten(str(error)))
