@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from data import sources
 from data.arc_augment import (
     INVERSE,
     LARGEST,
@@ -33,7 +34,7 @@ from data.arc_augment import (
     turned,
 )
 from data.arc_read import ArcTask, read_source
-from data.arc_synthetic import generate, sources
+from data.arc_synthetic import generate
 from data.task import Task
 from tinyreason.errors import UserError
 from tinyreason.puzzle import Facts, Puzzles, Rows
