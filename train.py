@@ -10,97 +10,82 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch loads: sp
 
 import platform
 import time
-from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from omegaconf import DictConfig
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from conf.cli import choose_scale, command, pick_device
 from conf.run import RunFolder, default_name
-from conf.schema import Config, check, lowered, typed
-from conf.track import make_tracker
+from conf.schema import Config, training_config
+from conf.track import Guarded, make_tracker
 from data.registry import load_task
+from data.task import Task
 from eval.solve import Solver, brief, save_submission, solve
 from tinyreason import checkpoint
+from tinyreason.average import Average
+from tinyreason.errors import UserError
 from tinyreason.feed import Feed, Stream
 from tinyreason.halting import make_halting
 from tinyreason.losses import cross_entropy_of, objective
-from tinyreason.models import make_model, parameter_count
+from tinyreason.meter import Meter
+from tinyreason.models import Read, RecursiveModel, make_model, parameter_count
 from tinyreason.optim import Optimizers
 from tinyreason.puzzle import Batch, Facts
 from tinyreason.segment import Carry
-from tinyreason.sparse import share_tables
 
 
 def train(config: Config) -> dict:
     """Train, evaluate, and leave runs/<name>/ complete. Returns what result.json holds."""
-    device = pick_device(config.device)
-    torch.manual_seed(config.seed)
+    device, folder = pick_device(config.device), RunFolder(config)
     task, splits = load_task(config.task)
-    stream = Stream(splits["train"], task.augment, config.seed)
-    trainer = Trainer(config, task.facts, stream, device)
-    solver = trainer.solver(config)
-    folder = RunFolder(config)
-    tracker = make_tracker(config)
+    torch.manual_seed(config.seed)
+    trainer = Trainer(config, task.facts, Stream(splits["train"], task.augment, config.seed), device)
     if folder.start:
-        trainer.load_state_dict(checkpoint.load(folder.start))
+        trainer.load(folder.start)
         print(f"going on from step {trainer.step} ({folder.start}), {config.steps - trainer.step} steps left")
-    folder.rewind_log(trainer.step)
-    describe(config, trainer, splits, folder)
-    for line in task.notes:
-        print(f"note: {line}")
-    watched = config.eval.split if len(splits[config.eval.split]) else None
-
-    def log(record: dict) -> None:
-        folder.log(record)
-        tracker.log(record)
-
-    def save() -> None:
-        checkpoint.save(checkpoint.path_of(folder.checkpoints, trainer.step), trainer.state_dict())
-        checkpoint.prune(folder.checkpoints, keep=3)
-
-    began, before = time.monotonic(), trainer.seconds
+    folder.begin(trainer.step)
+    describe(config, trainer, task, splits, folder)
+    solver, tracker, watched = trainer.solver(config), make_tracker(config), config.eval.split
+    shown, before, began = {}, trainer.seconds, time.monotonic()
     bar = tqdm(initial=trainer.step, total=config.steps, unit="step", disable=None, dynamic_ncols=True)
-    shown = {}
+
     while trainer.step < config.steps:
         trainer.segment()
         bar.update()
         trainer.seconds = before + time.monotonic() - began
 
-        # once in a while: look at the loss, the only time that the host waits for the device
+        # once in a while: look at the loss, for which the host waits for the device
         if trainer.step % config.log_every == 0:
             record = {"kind": "train", "step": trainer.step, "seconds": trainer.seconds} | trainer.meter.read()
-            log(record)
+            log(record, folder, tracker)
             bar.set_postfix(shown | {"loss": f"{record['loss']:.3f}", "exact": f"{record['exact']:.1%}"})
 
         # once in a while: evaluate the averaged weights on puzzles held out of training
-        if watched and trainer.step % config.eval_every == 0 and trainer.step < config.steps:
+        if len(splits[watched]) and trainer.step % config.eval_every == 0 and trainer.step < config.steps:
             found = solve(solver, task, splits[watched], watched, config.eval.puzzles)
-            log({"kind": "eval", "split": watched, "step": trainer.step, "seconds": trainer.seconds} | scalars(found))
+            log(trainer.evaluation(watched, found), folder, tracker)
             shown = {watched: f"{found['exact_accuracy']:.1%}"}
             tqdm.write(f"step {trainer.step}, {trainer.seconds:.0f} s, {watched}: {brief(found)}")
 
         # once in a while: save
         if trainer.step % config.save_every == 0:
-            save()
+            trainer.save(folder.checkpoints)
         if config.max_minutes is not None and trainer.seconds - before > 60 * config.max_minutes:
             tqdm.write(f"max_minutes={config.max_minutes} are over; the same command goes on from here")
             break
-    bar.close()
-    save()
 
+    bar.close()
+    trainer.save(folder.checkpoints)
     found = solve(solver, task, splits["test"], "test", votes=config.eval.votes)
     save_submission(found, folder.path)
-    log({"kind": "eval", "split": "test", "step": trainer.step, "seconds": trainer.seconds} | scalars(found))
+    log(trainer.evaluation("test", found), folder, tracker)
     result = trainer.result() | {"finished": trainer.step >= config.steps, "test": found}
     folder.finish(result)
     tracker.finish()
-    print(
-        f"test: {brief(found)}\n{folder.path / 'result.json'}: {trainer.seconds:.0f} s, {result['segments']} segments"
-    )
+    print(f"test: {brief(found)}\n{folder.path / 'result.json'}: {trainer.seconds:.0f} s, {trainer.step} steps")
     return result
 
 
@@ -113,9 +98,10 @@ class Trainer:
         self.halting = make_halting(config.halting)
         self.cross_entropy = cross_entropy_of(config.loss)
         self.optimizers = Optimizers(self.model, config.optim, config.steps)
-        self.ema = average(self.model, config.ema)
+        self.ema = None if config.ema is None else Average(self.model, config.ema)
         if config.compile == "true" or (config.compile == "auto" and device.type == "cuda"):
-            self.model.segment = torch.compile(self.model.segment)
+            for model in {self.model, self.averaged}:
+                model.segment = torch.compile(model.segment)
         self.generator = torch.Generator(device).manual_seed(config.seed)
         self.feed = Feed(stream, facts, config.batch, device)
         self.carry = Carry.fresh(self.model, Batch.of(stream.rows(0, config.batch), facts, device))
@@ -123,7 +109,7 @@ class Trainer:
         self.step, self.seconds = 0, 0.0
 
     def segment(self) -> None:
-        """One segment of every slot and one optimizer step; nothing here waits for the device."""
+        """One segment of every slot and one optimizer step. The host waits only where the feed fills its window."""
         carry = self.carry.refill(self.feed.take(self.carry.halted), self.model)
         state, read = self.model(carry.state, carry.batch, self.depth)
         carry = carry.advance(state, lambda segments: self.halting.done(read, segments, self.generator))
@@ -131,58 +117,79 @@ class Trainer:
         (loss / self.batch).backward()
         self.optimizers.step()
         if self.ema is not None:
-            self.ema.update_parameters(self.model)
+            self.ema.update(self.model)
         self.meter.add(sums | {"slots": self.batch})
         self.carry, self.step = carry, self.step + 1
 
     @torch.no_grad()
-    def look_ahead(self, carry: Carry):
+    def look_ahead(self, carry: Carry) -> Read:
         """What the segment after this one would say, for Q-learning."""
         return self.model(carry.state, carry.batch, self.depth)[1]
 
+    @property
+    def averaged(self) -> RecursiveModel:
+        """The weights that are evaluated."""
+        return self.model if self.ema is None else self.ema.module
+
     def solver(self, config: Config) -> Solver:
         """The averaged weights, to be examined."""
-        model = self.model if self.ema is None else self.ema.module
         segments = config.eval.segments or config.halting.segments
-        return Solver(model, self.depth, self.halting, segments, config.eval.halt, config.eval.batch, self.device)
+        return Solver(
+            self.averaged, self.depth, self.halting, segments, config.eval.halt, config.eval.batch, self.device
+        )
+
+    def evaluation(self, split: str, found: dict) -> dict:
+        """A line for the log: the metrics that are numbers."""
+        head = {"kind": "eval", "split": split, "step": self.step, "seconds": self.seconds}
+        return head | {k: v for k, v in found.items() if not isinstance(v, str | dict)}
+
+    def save(self, directory: Path) -> None:
+        """A checkpoint of this step; the three newest are kept."""
+        checkpoint.save(checkpoint.path_of(directory, self.step), self.state_dict())
+        checkpoint.prune(directory, keep=3)
+
+    def load(self, path: Path) -> None:
+        """Go on from a checkpoint. Raises UserError if it is not of such a run."""
+        saved = checkpoint.load(path)
+        if saved.get("device") != self.device.type:
+            raise UserError(f"{path} was made on {saved.get('device')}; type device={saved.get('device')}")
+        try:
+            self.load_state_dict(saved)
+        except (KeyError, ValueError, RuntimeError, TypeError) as error:
+            reason = " ".join(str(error).split())[:100]
+            raise UserError(f"{path} does not fit this model and optimizer ({reason}); type name=NEW") from None
 
     def state_dict(self) -> dict:
         carry = self.carry
         return {
             "step": self.step,
             "seconds": self.seconds,
+            "device": self.device.type,
             "model": self.model.state_dict(),
-            "ema": self.model.state_dict() if self.ema is None else self.ema.module.state_dict(),
+            "ema": self.averaged.state_dict(),
             "optimizers": self.optimizers.state_dict(),
             "carry": {"state": list(carry.state), "segments": carry.segments, "halted": carry.halted}
             | {"batch": [carry.batch.inputs, carry.batch.labels, carry.batch.puzzle_ids]},
             "meter": self.meter.sums,
             "position": self.feed.position,
-            "generator": self.generator.get_state(),
-            "rng": {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()},
+            "generator": self.generator.get_state(),  # all randomness after initialisation that the feed has no part in
             "versions": versions(),
         }
 
     def load_state_dict(self, saved: dict) -> None:
-        to = lambda tensors: (t.to(self.device) for t in tensors)  # noqa: E731
-        self.step, self.seconds = saved["step"], saved["seconds"]
         self.model.load_state_dict(saved["model"])
-        if self.ema is not None:
-            self.ema.module.load_state_dict(saved["ema"])
+        self.averaged.load_state_dict(saved["ema"])
         self.optimizers.load_state_dict(saved["optimizers"])
-        carry = saved["carry"]
-        state, batch = self.model.latents(*to(carry["state"])), Batch(*to(carry["batch"]))
-        self.carry = Carry(state, batch, *to((carry["segments"], carry["halted"])))
+        state, batch = ([t.to(self.device) for t in saved["carry"][k]] for k in ("state", "batch"))
+        segments, halted = (saved["carry"][k].to(self.device) for k in ("segments", "halted"))
+        self.carry = Carry(self.model.latents(*state), Batch(*batch), segments, halted)
         self.meter.sums = {k: v.to(self.device) if torch.is_tensor(v) else v for k, v in saved["meter"].items()}
         self.feed = Feed(self.feed.stream, self.feed.facts, self.batch, self.device, saved["position"])
         self.generator.set_state(saved["generator"])
-        torch.set_rng_state(saved["rng"]["cpu"])
-        if saved["rng"]["cuda"] and self.device.type == "cuda":
-            torch.cuda.set_rng_state_all(saved["rng"]["cuda"])
+        self.step, self.seconds = saved["step"], saved["seconds"]
 
     def result(self) -> dict:
         """What was done, for result.json."""
-        averaged = self.model if self.ema is None else self.ema.module
         on_gpu = self.device.type == "cuda"
         return {
             "steps": self.step,
@@ -193,51 +200,30 @@ class Trainer:
             "device": torch.cuda.get_device_name(self.device) if on_gpu else f"cpu, {torch.get_num_threads()} threads",
             "peak_memory": torch.cuda.max_memory_allocated(self.device) if on_gpu else None,
             "versions": versions(),
-            "sha256": {"raw": checkpoint.digest(self.model), "ema": checkpoint.digest(averaged)},
+            "sha256": {"raw": checkpoint.digest(self.model), "ema": checkpoint.digest(self.averaged)},
         }
 
 
-class Meter:
-    """Sums that stay on the device until they are read."""
-
-    def __init__(self):
-        self.sums: dict = {}
-
-    def add(self, sums: dict) -> None:
-        self.sums = {k: self.sums.get(k, 0) + v for k, v in sums.items()}
-
-    def read(self) -> dict[str, float]:
-        """Means since the last read: losses over slots, the rest over puzzles that left. Waits for the device."""
-        sums = Counter({k: float(v) for k, v in self.sums.items()})
-        self.sums = {}
-        slots, left = sums.pop("slots"), sums.pop("left")
-        return {k: v / (slots if "loss" in k else max(left, 1)) for k, v in sums.items()} | {"puzzles": left}
+def log(record: dict, folder: RunFolder, tracker: Guarded) -> None:
+    """To log.jsonl, always, and to the tracker."""
+    folder.log(record)
+    tracker.log(record)
 
 
-def average(model: torch.nn.Module, decay: float | None) -> AveragedModel | None:
-    """The moving average of the weights as in TRM: from the first step on, without bias correction."""
-    if decay is None:
-        return None
-    ema = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))
-    share_tables(model, ema.module)
-    ema.update_parameters(model)  # the first update only copies; the reference averages from step 1
-    return ema
-
-
-def describe(config: Config, trainer: Trainer, splits: dict, folder: RunFolder) -> None:
+def describe(config: Config, trainer: Trainer, task: Task, splits: dict, folder: RunFolder) -> None:
     """The first lines that a user reads."""
     sizes = ", ".join(f"{len(v)} {k}" for k, v in splits.items())
     total, tracked = trainer.depth
-    print(f"{folder.path}: {config.task['name']} ({sizes} puzzles), scale={config.scale}, device={trainer.device}")
+    print(f"{folder.path}: {config.task['name']} ({sizes} examples), scale={config.scale}, device={trainer.device}")
     print(
         f"{config.model.recursion} with {parameter_count(trainer.model):,} parameters, {total} recursions a segment, "
         f"{tracked} with gradient, up to {config.halting.segments} segments, halting={config.halting.rule}"
     )
-
-
-def scalars(found: dict) -> dict:
-    """The metrics that belong into a log line."""
-    return {k: v for k, v in found.items() if not isinstance(v, str | dict)}
+    notes = list(task.notes)
+    if not len(splits[config.eval.split]):
+        notes.append(f"the {config.eval.split} split is empty: no evaluation before the final one on test")
+    for line in notes:
+        print(f"note: {line}")
 
 
 def versions() -> dict[str, str]:
@@ -245,11 +231,8 @@ def versions() -> dict[str, str]:
 
 
 def main(words: DictConfig) -> None:
-    config = typed(Config, words)
-    name, resume, compile_ = config.name or default_name(), lowered(config.resume), lowered(config.compile)
-    config = replace(config, name=name, resume=resume, compile=compile_)
-    check(config)
-    train(config)
+    config = training_config(words)
+    train(replace(config, name=config.name or default_name()))
 
 
 if __name__ == "__main__":

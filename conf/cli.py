@@ -77,12 +77,15 @@ def choose_scale() -> None:
 
 def pick_device(name: str) -> torch.device:
     """The device of `device=`. Raises UserError if it is not there."""
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UserError(f"device={name} is unknown; type device=auto, cpu or cuda") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise UserError(f"device={name}, but there is no CUDA GPU here; type device=cpu or leave it out")
-    return device
+        return torch.device("cuda" if gpus else "cpu")
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+        raise UserError(f"device={name} is unknown; type device=auto, cpu, cuda or cuda:1")
+    if name == "cpu":
+        return torch.device(name)
+    if int(name.partition(":")[2] or 0) >= gpus:
+        raise UserError(
+            f"device={name}, but there is no such CUDA GPU here ({gpus} found); type device=cpu or leave it out"
+        )
+    return torch.device(name)

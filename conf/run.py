@@ -28,44 +28,50 @@ def default_name() -> str:
 
 
 class RunFolder:
-    """runs/<name>/. `start` is the checkpoint to go on from, or None."""
+    """runs/<name>/. `start` is the checkpoint to go on from, or None. Nothing is written before `begin`."""
 
     def __init__(self, config: Config, root: Path = Path("runs")):
         if not re.fullmatch(r"\w[\w.-]*", config.name):
-            raise UserError(
-                f"name={config.name} must be letters, digits, '.', '_' and '-'; it becomes a folder of runs/"
-            )
-        self.path = root / config.name
+            raise UserError(f"name={config.name} must be letters, digits, '.', '_', '-': it becomes a folder of runs/")
+        self.path, self.config = root / config.name, config
         self.checkpoints = self.path / "checkpoints"
-        self.start = self.find_start(config)
-        self.checkpoints.mkdir(parents=True, exist_ok=True)
-        (self.path / "config.yaml").write_text(yaml.safe_dump(plain(config), sort_keys=False))
+        self.start = self.find_start()
 
-    def find_start(self, config: Config) -> Path | None:
+    def find_start(self) -> Path | None:
         """What `resume=` asks for. Raises UserError where that is not to be had."""
-        result, begun = self.path / "result.json", (self.path / "config.yaml").exists()
-        if config.resume == "false":
-            if begun:
-                raise UserError(f"{self.path} exists; type name=NEW for another run, or resume=auto to go on with it")
-            return None
-        if result.exists() and json.loads(result.read_text()).get("finished"):
+        resume, begun = self.config.resume, (self.path / "config.yaml").exists()
+        if begun and resume == "false":
+            raise UserError(f"{self.path} exists; type name=NEW for another run, or resume=auto to go on with it")
+        if self.finished():
             raise UserError(f"{self.path} is a finished run; type name=NEW for another, or delete the folder")
-        if config.resume not in ("auto", "true"):
-            if not Path(config.resume).is_file():
-                raise UserError(f"resume={config.resume}: no such checkpoint; type resume=auto, true, false or a path")
-            return Path(config.resume)
+        if begun:
+            self.refuse_changes()
         newest = checkpoint.newest(self.checkpoints)
-        if config.resume == "true" and newest is None:
+        if resume == "true" and newest is None:
             raise UserError(
                 f"resume=true, but {self.checkpoints} holds no checkpoint; type resume=auto to start the run"
             )
-        if newest:
-            self.refuse_changes(config)
-        return newest
+        return newest if resume in ("auto", "true") else None if resume == "false" else self.named(Path(resume), begun)
 
-    def refuse_changes(self, config: Config) -> None:
+    def named(self, path: Path, begun: bool) -> Path:
+        """The checkpoint `path`, of this run or to begin a new run from."""
+        if not path.is_file():
+            raise UserError(f"resume={path}: no such checkpoint; type resume=auto, true, false or a path")
+        if begun and path.resolve().parent != self.checkpoints.resolve():
+            raise UserError(f"{self.path} exists; type name=NEW to begin a run from {path}")
+        return path
+
+    def finished(self) -> bool:
+        """The run has reached its last step."""
+        path = self.path / "result.json"
+        try:
+            return path.exists() and bool(json.loads(path.read_text())["finished"])
+        except (ValueError, KeyError, TypeError):
+            raise UserError(f"{path}: damaged; delete it to go on, or type name=NEW") from None
+
+    def refuse_changes(self) -> None:
         """A run goes on as it was begun."""
-        before, now = flat(read_config(self.path)), flat(plain(config))
+        before, now = flat(read_config(self.path)), flat(plain(self.config))
         keys = [k for k in sorted(before.keys() | now.keys()) if k.split(".")[0] not in INCIDENTAL]
         changed = [f"{k} {before.get(k)} -> {now.get(k)}" for k in keys if before.get(k) != now.get(k)]
         if changed:
@@ -73,19 +79,33 @@ class RunFolder:
                 f"{self.path} was begun with other options ({', '.join(changed)}); type name=NEW or undo them"
             )
 
+    def begin(self, step: int) -> None:
+        """Make the folder what it was after `step`: later checkpoints and log lines are about to be made again."""
+        self.checkpoints.mkdir(parents=True, exist_ok=True)
+        checkpoint.write_whole(self.path / "config.yaml", yaml.safe_dump(plain(self.config), sort_keys=False).encode())
+        for later in self.checkpoints.glob("step_*.pt"):
+            if later > checkpoint.path_of(self.checkpoints, step):
+                later.unlink()
+        path = self.path / "log.jsonl"
+        lines = path.read_text().splitlines() if path.exists() else []
+        kept = [line for line in lines if step_of(line) <= step]
+        checkpoint.write_whole(path, "".join(line + "\n" for line in kept).encode())
+
     def log(self, record: dict) -> None:
-        """Append one line to log.jsonl, on disk before this returns to the caller."""
+        """Append one line to log.jsonl; a killed process loses none that was written."""
         with (self.path / "log.jsonl").open("a") as file:
             file.write(json.dumps(record) + "\n")
 
-    def rewind_log(self, step: int) -> None:
-        """Drop the lines of steps after `step`: they are about to be made again."""
-        path = self.path / "log.jsonl"
-        lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-        path.write_text("".join(line for line in lines if json.loads(line)["step"] <= step))
-
     def finish(self, result: dict) -> None:
-        (self.path / "result.json").write_text(json.dumps(result, indent=1) + "\n")
+        checkpoint.write_whole(self.path / "result.json", (json.dumps(result, indent=1) + "\n").encode())
+
+
+def step_of(line: str) -> float:
+    """The step of a line of log.jsonl; a line torn by a crash comes after all others."""
+    try:
+        return json.loads(line)["step"]
+    except (ValueError, KeyError, TypeError):
+        return float("inf")
 
 
 def read_config(run: Path) -> dict:
@@ -93,7 +113,10 @@ def read_config(run: Path) -> dict:
     path = run / "config.yaml"
     if not path.is_file():
         raise UserError(f"{run} is not a run (it has no config.yaml); type run=runs/NAME of a folder in runs/")
-    config = yaml.safe_load(path.read_text())
+    try:
+        config = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError):
+        config = None
     if not isinstance(config, dict):
-        raise UserError(f"{path}: not a configuration")
+        raise UserError(f"{path}: damaged, no configuration; type name=NEW for a new run")
     return config

@@ -5,15 +5,17 @@ nothing in a configuration is ever imported or instantiated.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from tinyreason.errors import UserError
-from tinyreason.halting import HaltingConfig
-from tinyreason.models import ModelConfig
+from tinyreason.halting import RULES, HaltingConfig
+from tinyreason.losses import CROSS_ENTROPIES
+from tinyreason.models import DTYPES, MODELS, ModelConfig
+from tinyreason.optim import RULES as OPTIMIZERS
 from tinyreason.optim import OptimConfig
 
 
@@ -120,6 +122,14 @@ CHOICES = {
     "compile": ("auto", "true", "false"),
     "logger.tracker": ("none", "wandb"),
     "eval.split": ("train", "valid", "test"),
+    "model.recursion": tuple(MODELS),
+    "model.mix": ("attention", "mixer"),
+    "model.positions": ("rotary", "learned", "grid", "none"),
+    "model.dtype": ("auto", *DTYPES),
+    "halting.rule": tuple(RULES),
+    "optim.rule": tuple(OPTIMIZERS),
+    "optim.matrices": ("same", "muon"),
+    "loss": tuple(CROSS_ENTROPIES),
 }
 
 
@@ -133,6 +143,7 @@ def check(config: Config) -> None:
     for key, choices in CHOICES.items():
         if values[key] not in choices:
             raise UserError(f"{key}={values[key]} is unknown; type one of {', '.join(choices)}")
+    _ = config.model.depth  # an unknown gradient scheme
     betas = config.optim.betas
     if len(betas) != 2 or not all(0 <= b < 1 for b in betas):
         raise UserError(f"optim.betas={betas} must be two numbers from 0 to below 1, as in 'optim.betas=[0.9,0.95]'")
@@ -144,6 +155,14 @@ def flat(config: dict, prefix: str = "") -> dict:
     for key, value in config.items():
         out |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
     return out
+
+
+def training_config(words: DictConfig) -> Config:
+    """What train.py trains with, every value checked."""
+    config = typed(Config, words)
+    config = replace(config, resume=lowered(config.resume), compile=lowered(config.compile))
+    check(config)
+    return config
 
 
 def lowered(value: str) -> str:

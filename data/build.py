@@ -20,6 +20,7 @@ from data.arc import ARC
 from data.registry import load_task
 from data.task import Task
 from tinyreason import folder
+from tinyreason.errors import UserError
 from tinyreason.puzzle import Puzzles, Rows
 
 
@@ -29,6 +30,8 @@ def build(options: Mapping[str, Any], out: Path, copies: int = 1) -> dict[str, i
     The options are noted beside the puzzles. Raises UserError where one is wrong, a source malformed, or `out` taken.
     """
     folder.refuse_taken(out)  # before minutes of generating
+    if copies > 1 and not options["augment"]:
+        raise UserError(f"copies={copies} with task.augment=false would be the same {copies} times; leave one out")
     task, splits = load_task(options)
     rng = np.random.Generator(np.random.PCG64([options["seed"], copies]))
     if isinstance(task, ARC):

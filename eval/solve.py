@@ -8,7 +8,7 @@ B batch, N puzzles, S cells, K segments.
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +22,13 @@ from conf.schema import Config, SolveConfig, at_least, typed
 from data.arc import ARC
 from data.registry import load_task
 from data.task import Task
-from eval.arc_vote import vote
+from eval.arc_vote import vote, write_submission
 from tinyreason import checkpoint
 from tinyreason.errors import UserError
 from tinyreason.halting import Halting, make_halting
 from tinyreason.losses import cell_accuracy, exact
 from tinyreason.models import RecursiveModel, make_model
-from tinyreason.puzzle import IGNORE, Batch, Facts, Puzzles, Rows
+from tinyreason.puzzle import Batch, Facts, Puzzles, Rows
 from tinyreason.recursion import Depth
 from tinyreason.segment import Carry
 
@@ -37,7 +37,7 @@ from tinyreason.segment import Carry
 class Attempt:
     """What a model did with N puzzles, in numpy."""
 
-    answers: np.ndarray  # (N, S) uint8, the last
+    answers: np.ndarray  # (S, N) uint8, the last
     halt_logits: np.ndarray  # (N,) float32, at the last answer
     exact: np.ndarray  # (K, N) bool, after each segment
     cells: np.ndarray  # (K, N) float32, share of cells right after each segment
@@ -57,14 +57,18 @@ class Solver:
     device: torch.device
 
     def __call__(self, rows: Rows, facts: Facts) -> Attempt:
-        """Attempt all `rows`, a batch at a time."""
+        """Attempt all `rows` (N of them, at least one), a batch at a time.
+
+        The last batch is filled up with repeats, which are cut off: a compiled model sees one size.
+        """
         self.model.eval()
-        starts = range(0, len(rows.inputs), self.batch)
-        parts = [Batch.of(Rows(*(a[i : i + self.batch] for a in rows)), facts, self.device) for i in starts]
-        attempts = [self.attempt(part) for part in parts]
+        n, attempts = len(rows.inputs), []
+        size = min(self.batch, n)
+        for i in range(0, n, size):
+            which = np.minimum(np.arange(i, i + size), n - 1)
+            attempts.append(self.attempt(Batch.of(Rows(*(a[which] for a in rows)), facts, self.device)))
         self.model.train()
-        fields = (np.concatenate(field, -1 if i > 1 else 0) for i, field in enumerate(zip(*attempts, strict=True)))
-        return Attempt(*fields)
+        return Attempt(*(np.concatenate(field, axis=-1)[..., :n] for field in zip(*attempts, strict=True)))
 
     @torch.no_grad()
     def attempt(self, batch: Batch) -> tuple[np.ndarray, ...]:
@@ -86,32 +90,41 @@ class Solver:
                     carry, live = carry.select(busy), live[busy]
             exacts.append(exact(answers, batch.labels))
             cells.append(cell_accuracy(answers, batch.labels))
-        fields = answers.to(torch.uint8), halts, torch.stack(exacts), torch.stack(cells), wants
-        return tuple(field.cpu().numpy() for field in fields)
+        found = answers.to(torch.uint8).T, halts, torch.stack(exacts), torch.stack(cells), wants
+        return tuple(field.cpu().numpy() for field in found)
 
 
 def solve(solver: Solver, task: Task, puzzles: Puzzles, split: str, limit: int | None = None, votes: int = 0) -> dict:
     """Metrics of `solver` on the first `limit` examples of a split; with `votes`, ARC's pass@k and submission too."""
-    if votes and not isinstance(task, ARC):
-        raise UserError("votes are for task=arc; leave the option out")
     if votes:
-        rows, where = task.views(split, votes)
-        attempt = solver(rows, task.facts)
-        scores, submission = vote(task, where, attempt.answers, attempt.halt_logits)
-        return metrics(attempt, rows, task) | scores | {"submission": submission}
+        return solve_by_votes(solver, task, split, limit, votes)
     rows = puzzles.rows(slice(limit))
     return metrics(solver(rows, task.facts), rows, task) if len(rows.inputs) else {"puzzles": 0}
 
 
+def solve_by_votes(solver: Solver, task: Task, split: str, limit: int | None, votes: int) -> dict:
+    """ARC's answer from many augmentations. The metrics of single answers are those of the tasks as they are."""
+    if not isinstance(task, ARC) or split != "test" or limit is not None:
+        raise UserError("votes are for all of the test split of task=arc; leave the option out")
+    rows, where = task.views(split, votes)
+    if not len(rows.inputs):
+        return {"puzzles": 0}
+    attempt, plain = solver(rows, task.facts), where[:, 2] == 0
+    scores, submission = vote(task, where, attempt.answers.T, attempt.halt_logits)
+    single = Attempt(*(getattr(attempt, f.name)[..., plain] for f in fields(Attempt)))
+    found = metrics(single, Rows(*(a[plain] for a in rows)), task)
+    return found | scores | {"submission": submission}
+
+
 def metrics(attempt: Attempt, rows: Rows, task: Task) -> dict:
     """What the attempt is worth. Puzzles without a known answer are not counted."""
-    labels = Batch.of(rows, task.facts).labels.numpy()
-    known = (labels != IGNORE).any(-1)
-    answers, labels, inputs = attempt.answers[known], labels[known], rows.inputs[known]
-    solved, count = attempt.exact[:, known], int(known.sum())
+    scored = rows.labels != task.facts.ignore_label_id  # None is equal to no label
+    known = scored.any(-1)
+    count, solved, wants = int(known.sum()), attempt.exact[:, known], attempt.wants[:, known]
+    if not count:
+        return {"puzzles": 0}
+    answers, labels, inputs, scored = attempt.answers.T[known], rows.labels[known], rows.inputs[known], scored[known]
     interval = binomtest(int(solved[-1].sum()), count).proportion_ci(method="wilson")
-    blank = task.blanks(inputs) & (labels != IGNORE)
-    wants = attempt.wants[:, known]
     first = np.where(wants.any(0), wants.argmax(0) + 1, len(wants))
     return {
         "puzzles": count,
@@ -119,7 +132,7 @@ def metrics(attempt: Attempt, rows: Rows, task: Task) -> dict:
         "exact_low": interval.low,
         "exact_high": interval.high,
         "cell_accuracy": float(attempt.cells[-1, known].mean()),
-        "blank_accuracy": float((answers == labels)[blank].mean()),
+        "blank_accuracy": float((answers == labels)[task.blanks(inputs) & scored].mean()),
         **{f"{k}_rate": float(v.mean()) for k, v in task.check(inputs, answers).items()},
         "halting_accuracy": float(((attempt.halt_logits[known] >= 0) == solved[-1]).mean()),
         "segments_to_halt": float(first.mean()),
@@ -146,7 +159,7 @@ def brief(found: dict) -> str:
 def save_submission(found: dict, run: Path) -> None:
     """Move ARC's submission out of the metrics into runs/<name>/submission.json, in Kaggle's format."""
     if (submission := found.pop("submission", None)) is not None:
-        (run / "submission.json").write_text(json.dumps(submission) + "\n")
+        write_submission(run / "submission.json", submission)
         print(f"wrote {run / 'submission.json'}")
 
 

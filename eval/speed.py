@@ -20,7 +20,7 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 
 from conf.cli import CONF, choose_scale, fail, pick_device, shorten
-from conf.schema import Config, typed
+from conf.schema import Config, training_config
 from data.registry import make_task
 from tinyreason.errors import UserError
 from tinyreason.feed import Stream
@@ -42,7 +42,11 @@ def random_trainer(config: Config) -> Trainer:
 
 def seconds(trainer: Trainer) -> float:
     """One step."""
-    wait = torch.cuda.synchronize if trainer.device.type == "cuda" else lambda: None
+
+    def wait() -> None:
+        if trainer.device.type == "cuda":
+            torch.cuda.synchronize(trainer.device)
+
     wait()
     start = time.perf_counter()
     trainer.segment()
@@ -61,7 +65,7 @@ def main(words: list[str]) -> None:
     repeats = int(next((w.split("=")[1] for w in words if w.startswith("repeats=")), 5))
     named = variants([w for w in words if not w.startswith("repeats=")])
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        configs = {k: typed(Config, compose("train", v)) for k, v in named.items()}
+        configs = {k: training_config(compose("train", v)) for k, v in named.items()}
     trainers = {k: random_trainer(c) for k, c in configs.items()}
     for trainer in trainers.values():
         for _ in range(WARM_UP):
@@ -76,7 +80,7 @@ def main(words: list[str]) -> None:
         step, ratio = median(times[k]), median(a / b for a, b in zip(times[k], first, strict=True))
         print(f"| {k} | {parameter_count(trainer.model):,} | {step:.3f} | {trainer.batch / step:,.0f} | {ratio:.2f} |")
     if torch.cuda.is_available():
-        print(f"peak memory of all: {torch.cuda.max_memory_allocated() / 2**30:.2f} GiB")
+        print(f"peak memory of all: {torch.cuda.max_memory_allocated(trainer.device) / 2**30:.2f} GiB")
 
 
 if __name__ == "__main__":

@@ -129,7 +129,7 @@ def test_a_wrong_option_of_train_is_one_line(wrong, words, call, tmp_path):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA GPU")
 def test_cuda_without_cuda_is_one_line(call, tmp_path):
-    assert_refused(call("train", *TINY, "device=cuda"), ("device=cuda", "no CUDA GPU", "device=cpu"), tmp_path)
+    assert_refused(call("train", *TINY, "device=cuda"), ("device=cuda", "no such CUDA GPU", "device=cpu"), tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """What moves the weights: reference (scalar loops in float64), determinism (a saved optimizer goes on bitwise)."""
 
-import copy
 import math
 from dataclasses import replace
 
@@ -9,12 +8,10 @@ import torch
 from torch import nn
 
 from tests import tiny
-from tinyreason import checkpoint
+from tinyreason.average import Average
 from tinyreason.errors import UserError
 from tinyreason.optim import AdamATan2, OptimConfig, Optimizers, schedule
 from tinyreason.recursion import Depth
-from tinyreason.sparse import PuzzleEmbedding, share_tables
-from train import average
 
 CONFIG = OptimConfig(
     rule="adam_atan2",
@@ -211,11 +208,11 @@ def test_clipping_bounds_the_gradient_norm_and_leaves_its_direction(clip):
 def test_the_average_follows_the_weights_from_step_1_on():
     """shadow = d shadow + (1 - d) param after every step, without correction; the shadow begins at the weights."""
     model = tiny.model()
-    ema, optimizers = average(model, 0.9), Optimizers(model, CONFIG, steps=20)
+    ema, optimizers = Average(model, 0.9), Optimizers(model, CONFIG, steps=20)
     shadow = {k: p.detach().double().clone() for k, p in model.named_parameters()}
     for k in range(20):
         trained(model, optimizers, range(k, k + 1))
-        ema.update_parameters(model)
+        ema.update(model)
         shadow = {name: 0.9 * shadow[name] + 0.1 * p.detach().double() for name, p in model.named_parameters()}
     for name, p in ema.module.named_parameters():
         torch.testing.assert_close(p.detach().double(), shadow[name], rtol=0, atol=1e-6)
@@ -224,102 +221,8 @@ def test_the_average_follows_the_weights_from_step_1_on():
 
 def test_the_average_shares_the_puzzle_embedding():
     model = tiny.model()
-    ema = average(model, 0.9)
+    ema = Average(model, 0.9)
     model.encoder.puzzles.table[1] = 2.0
     assert ema.module.encoder.puzzles.table is model.encoder.puzzles.table
-    ema.update_parameters(model)
+    ema.update(model)
     assert model.encoder.puzzles.table[1].eq(2).all()
-
-
-def test_without_decay_there_is_no_average():
-    assert average(tiny.model(), None) is None
-
-
-# ---- puzzle embeddings
-
-
-def test_sign_sgd_of_the_rows_equals_a_loop():
-    """Rows of one identifier add up, used rows decay once, unused rows stand still."""
-    torch.manual_seed(0)
-    embedding = PuzzleEmbedding(6, 4)
-    embedding.table.normal_()
-    for k in range(5):
-        ids = torch.tensor([[1, 3, 1, 1, 5], [2, 2, 2, 2, 2], [0, 1, 2, 3, 4], [5, 5, 0, 0, 1], [4, 4, 4, 1, 4]][k])
-        gradient, before = torch.randn(5, 4), embedding.table.clone()
-        (embedding(ids) * gradient).sum().backward()
-        embedding.step(lr=0.1, weight_decay=0.5)
-        for row in range(6):
-            expected = before[row]
-            if row in ids:
-                total = sum(gradient[i] for i in range(5) if ids[i] == row)
-                expected = expected * (1 - 0.1 * 0.5) - 0.1 * total.sign()
-            torch.testing.assert_close(embedding.table[row], expected, rtol=0, atol=1e-7)
-            if row not in ids:
-                assert torch.equal(embedding.table[row], before[row])
-
-
-def test_a_zero_gradient_decays_a_used_row_alone():
-    embedding = PuzzleEmbedding(2, 3)
-    embedding.table.fill_(1.0)
-    (embedding(torch.tensor([1])) * 0.0).sum().backward()
-    embedding.step(lr=0.1, weight_decay=0.5)
-    torch.testing.assert_close(embedding.table, torch.tensor([[1.0] * 3, [0.95] * 3]))
-
-
-def test_the_embedding_is_stepped_once_for_a_forward_and_never_by_a_look_ahead():
-    embedding = PuzzleEmbedding(2, 3)
-    embedding(torch.tensor([0, 1])).sum().backward()
-    with torch.no_grad():
-        embedding(torch.tensor([1, 1]))  # as Q-learning's look-ahead does between forward and step
-    embedding.step(lr=0.1, weight_decay=0.0)
-    torch.testing.assert_close(embedding.table, torch.full((2, 3), -0.1))
-    embedding.step(lr=0.1, weight_decay=0.0)
-    torch.testing.assert_close(embedding.table, torch.full((2, 3), -0.1))
-
-
-def test_the_embedding_is_not_touched_in_evaluation():
-    embedding = PuzzleEmbedding(2, 3).eval()
-    assert not embedding(torch.tensor([0])).requires_grad
-    embedding.step(lr=0.1, weight_decay=0.5)
-    assert not embedding.table.any()
-
-
-def test_the_embedding_follows_the_schedule():
-    model = tiny.model()
-    optimizers = Optimizers(model, replace(CONFIG, embedding_weight_decay=0.0), steps=8)
-    for k in range(1, 6):
-        before = model.encoder.puzzles.table.clone()
-        trained(model, optimizers, range(k, k + 1))
-        moved = (model.encoder.puzzles.table - before).abs().max().item()
-        assert moved == pytest.approx(1e-2 * schedule(k, 3, 8, 0.1), rel=1e-3)
-
-
-def test_shared_tables_are_one():
-    model = tiny.model()
-    twin = copy.deepcopy(model)
-    share_tables(model, twin)
-    model.encoder.puzzles.table[0] = 7.0
-    assert twin.encoder.puzzles.table[0].eq(7).all()
-
-
-# ---- going on
-
-
-@pytest.mark.parametrize("change", [{}, {"rule": "adamw"}, {"matrices": "muon"}], ids=["atan2", "adamw", "muon"])
-def test_a_saved_optimizer_goes_on_bitwise(change, tmp_path):
-    config = replace(CONFIG, **change)
-    whole = tiny.model()
-    trained(whole, Optimizers(whole, config, steps=10), range(10))
-
-    first = tiny.model()
-    optimizers = Optimizers(first, config, steps=10)
-    trained(first, optimizers, range(4))
-    checkpoint.save(tmp_path / "x.pt", {"model": first.state_dict(), "optimizers": optimizers.state_dict()})
-
-    saved, second = checkpoint.load(tmp_path / "x.pt"), tiny.model(seed=1)
-    resumed = Optimizers(second, config, steps=10)
-    second.load_state_dict(saved["model"])
-    resumed.load_state_dict(saved["optimizers"])
-    trained(second, resumed, range(4, 10))
-    assert checkpoint.digest(second) == checkpoint.digest(whole)
-    assert checkpoint.digest(second) != checkpoint.digest(first)

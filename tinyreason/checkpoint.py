@@ -5,6 +5,7 @@ one, and are read with `weights_only=True` and no fallback: a checkpoint cannot 
 """
 
 import hashlib
+import io
 import os
 from pathlib import Path
 
@@ -16,11 +17,18 @@ from tinyreason.errors import UserError
 
 def save(path: Path, state: dict) -> None:
     """Write `state` (tensors, numbers, strings, lists, dicts) to `path`, whole or not at all."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
     path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, buffer.getbuffer())
+
+
+def write_whole(path: Path, content: bytes | memoryview) -> None:
+    """Replace the file at `path`, on disk before this returns; a killed process leaves the old one or the new one."""
     temporary = path.with_name(f"{path.name}.tmp.{os.getpid()}")
     try:
         with temporary.open("wb") as file:
-            torch.save(state, file)
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

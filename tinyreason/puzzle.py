@@ -91,7 +91,7 @@ class Batch:
     @classmethod
     def of(cls, rows: Rows, facts: Facts, device: torch.device | str = "cpu") -> "Batch":
         """Upload `rows`; the task's ignored label becomes IGNORE."""
-        return cls.from_tensors(*(torch.from_numpy(a).to(device) for a in rows), facts)
+        return cls.from_tensors(*(torch.tensor(a, device=device) for a in rows), facts)
 
     @classmethod
     def from_tensors(cls, inputs: Tensor, labels: Tensor, puzzle_ids: Tensor, facts: Facts) -> "Batch":
