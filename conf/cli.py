@@ -30,6 +30,8 @@ def command(config_name: str, function: Callable[[DictConfig], None]) -> None:
             function(words)
         except UserError as error:  # here and not below, lest Hydra announces a failed job first
             fail(str(error))
+        except OSError as error:  # a full disk, a file where a folder should be, no permission
+            fail(f"{error.filename}: {error.strerror}")
 
     try:
         hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)()
@@ -72,7 +74,7 @@ def choose_scale() -> None:
     if not any(w.startswith("-") and w not in ("-m", "--multirun") for w in words):
         why = "a CUDA GPU was found" if scale == "paper" else "no CUDA GPU"
         print(f"scale={scale} ({why}); type scale={other} for the other")
-    sys.argv[1:] = [*words, f"scale={scale}"]
+    sys.argv[1:] = [f"scale={scale}", *words]  # before any flag, which would end the list of overrides
 
 
 def pick_device(name: str) -> torch.device:

@@ -5,6 +5,7 @@ A folder is never silently overwritten: a finished run is refused, a started one
 
 import json
 import re
+from hashlib import sha256
 from pathlib import Path
 
 import yaml
@@ -15,7 +16,7 @@ from tinyreason import checkpoint
 from tinyreason.errors import UserError
 
 # Choices that do not change what is learnt: they neither name a run nor keep one from going on
-INCIDENTAL = ("name", "resume", "device", "max_minutes", "log_every", "save_every", "compile", "logger")
+INCIDENTAL = ("name", "resume", "device", "max_minutes", "log_every", "save_every", "compile", "logger", "eval")
 
 
 def default_name() -> str:
@@ -24,7 +25,8 @@ def default_name() -> str:
     extra = [w.lstrip("+~") for w in words if not w.startswith(("task=", "model=", "scale=small"))]
     extra = [w for w in extra if w.split("=")[0].split(".")[0] not in INCIDENTAL]
     parts = [choices["task"], choices["model"], *(w.replace("=", "_") for w in sorted(extra))]
-    return re.sub(r"[^\w.-]+", "_", "-".join(parts)).strip("._")[:150]
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "_", "-".join(parts)).strip("._-")
+    return name if len(name) <= 120 else f"{name[:110]}-{sha256(name.encode()).hexdigest()[:8]}"
 
 
 class RunFolder:

@@ -4,6 +4,7 @@ The dataclasses of an axis live with its code; what the command line adds stands
 nothing in a configuration is ever imported or instantiated.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -73,9 +74,9 @@ class SolveConfig:
     split: str
     max_puzzles: int | None
     segments: int | None
-    halt: bool
-    batch: int
-    votes: int
+    halt: bool | None
+    batch: int | None
+    votes: int | None
     device: str
     weights: str  # ema | raw
     json: str | None
@@ -96,7 +97,9 @@ def typed(schema: type, config: Mapping[str, Any]):
     try:
         missing = [k for k in config if OmegaConf.is_missing(config, k)] if isinstance(config, DictConfig) else []
         if missing:
-            raise UserError(f"{missing[0]} is missing; type {missing[0]}=")
+            raise UserError(
+                f"{missing[0]} is missing; type {missing[0]}={'runs/NAME' if missing[0] == 'run' else 'DIR'}"
+            )
         return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), config))
     except OmegaConfBaseException as error:
         key = getattr(error, "full_key", None) or "config"
@@ -113,7 +116,9 @@ RANGES = {  # key: (least, most); None passes both, as does a None value
     **dict.fromkeys(("eval.batch", "eval.segments", "eval.puzzles", "halting.segments"), (1, None)),
     **dict.fromkeys((f"model.{k}" for k in ("width", "heads", "layers", "inner_multiple")), (1, None)),
     **dict.fromkeys(("model.H_cycles", "model.L_cycles"), (1, None)),
-    **dict.fromkeys(("model.prefix", "model.expansion", "seed", "max_minutes", "eval.votes"), (0, None)),
+    **dict.fromkeys(("model.prefix", "max_minutes", "eval.votes"), (0, None)),
+    **dict.fromkeys(("seed",), (0, 2**63 - 1)),
+    **dict.fromkeys(("model.expansion",), (0.1, None)),
     **dict.fromkeys((f"optim.{k}" for k in ("lr", "muon_lr", "embedding_lr", "warmup", "clip")), (0, None)),
     **dict.fromkeys((f"optim.{k}weight_decay" for k in ("", "muon_", "embedding_")), (0, None)),
     **dict.fromkeys(("ema", "halting.exploration", "optim.min_lr_ratio"), (0, 1)),
@@ -143,6 +148,8 @@ def check(config: Config) -> None:
     for key, choices in CHOICES.items():
         if values[key] not in choices:
             raise UserError(f"{key}={values[key]} is unknown; type one of {', '.join(choices)}")
+    if config.eval.votes and config.task.get("name") != "arc":
+        raise UserError("eval.votes is for task=arc; leave it out")
     _ = config.model.depth  # an unknown gradient scheme
     betas = config.optim.betas
     if len(betas) != 2 or not all(0 <= b < 1 for b in betas):
@@ -173,5 +180,5 @@ def lowered(value: str) -> str:
 def at_least(low: float, **values: float | None) -> None:
     """Raises UserError for the first value under `low`; None passes."""
     for key, value in values.items():
-        if value is not None and value < low:
+        if value is not None and not low <= value < math.inf:  # NaN too
             raise UserError(f"{key}={value} must be {low} or more")

@@ -41,8 +41,8 @@ def resolve(source: Source) -> Path | list[Path]:
         return _download(source)
     if isinstance(source, str | Path):
         return _existing(source)
-    if len(source) != 2:
-        raise UserError(f"task.source={list(map(str, source))}: a list must name two files, [train, test]")
+    if not isinstance(source, Sequence) or len(source) != 2:
+        raise UserError(f"task.source={source}: type generate, a path, or a list of two files, [train.csv,test.csv]")
     return [_existing(one) for one in source]
 
 

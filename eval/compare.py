@@ -42,8 +42,16 @@ def read_run(path: Path) -> Run:
     config = flat(read_config(path))
     if not (path / "result.json").is_file():
         raise UserError(f"{path} has no result.json yet; let it finish first")
-    result = json.loads((path / "result.json").read_text())
-    lines = [json.loads(line) for line in (path / "log.jsonl").read_text().splitlines()]
+    try:
+        result = json.loads((path / "result.json").read_text())
+        lines = [json.loads(line) for line in (path / "log.jsonl").read_text().splitlines()]
+        complete = result["finished"] and result["test"]["puzzles"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path}: damaged result.json or log.jsonl ({type(error).__name__}); leave the run out"
+        ) from None
+    if not complete:
+        raise UserError(f"{path} is not finished or has no test puzzles; let it finish, or leave it out")
     return Run(path, config, result, [x for x in lines if x["kind"] == "eval" and x["split"] != "test"])
 
 
@@ -72,11 +80,13 @@ def summary(runs: list[Run]) -> dict:
     }
 
 
-def mcnemar(a: Run, b: Run) -> dict | None:
-    """Exact McNemar test of two runs on the same puzzles: None if they were not the same."""
+def mcnemar(a: Run, b: Run) -> dict:
+    """Exact McNemar test of two runs. Raises UserError if they were not tested on the same puzzles."""
     ours, theirs = a.result["test"], b.result["test"]
     if ours["puzzles_sha256"] != theirs["puzzles_sha256"]:
-        return None
+        raise UserError(
+            f"{a.path} and {b.path} were tested on different puzzles; compare runs of the same task options"
+        )
     pairs = list(zip(ours["solved"], theirs["solved"], strict=True))
     only_a, only_b = pairs.count(("1", "0")), pairs.count(("0", "1"))
     p = binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
@@ -89,8 +99,7 @@ def pairs_of(arms: dict[str, list[Run]]) -> list[dict]:
     for (_, left), (_, right) in combinations(arms.items(), 2):
         seeds = {run.config["seed"]: run for run in right}
         both = [(a, seeds[a.config["seed"]]) for a in left if a.config["seed"] in seeds]
-        both = both or [(left[0], right[0])]
-        tests += [test for a, b in both if (test := mcnemar(a, b))]
+        tests += [mcnemar(a, b) for a, b in both]
     return tests
 
 
@@ -152,7 +161,6 @@ def compare(paths: list[Path], by: str | None, out: Path | None) -> dict:
     for t in report["mcnemar"]:
         print(f"{t['a']} alone solves {t['only_a']}, {t['b']} alone {t['only_b']}: McNemar p = {t['p']:.2g}")
     if out:
-        out.mkdir(parents=True, exist_ok=True)
         (out / "compare.json").write_text(json.dumps(report, indent=1) + "\n")
         draw(report["curves"], out / "compare.png")
         print(f"wrote {out / 'compare.json'} and {out / 'compare.png'}")
@@ -163,8 +171,13 @@ def main(words: list[str]) -> None:
     options = dict(w.split("=", 1) for w in words if "=" in w and not Path(w).exists())
     paths = [Path(w) for w in words if "=" not in w or Path(w).exists()]
     unknown = options.keys() - {"by", "out"}
-    if unknown or not paths:
+    if unknown or not paths or "--help" in words:
         raise UserError(f"{'unknown option ' + min(unknown) if unknown else 'no runs given'}; type {USAGE}")
+    try:
+        if "out" in options:
+            Path(options["out"]).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"out={options['out']}: {error.strerror}") from None
     compare(paths, options.get("by"), Path(options["out"]) if "out" in options else None)
 
 

@@ -156,11 +156,12 @@ def brief(found: dict) -> str:
     )
 
 
-def save_submission(found: dict, run: Path) -> None:
-    """Move ARC's submission out of the metrics into runs/<name>/submission.json, in Kaggle's format."""
+def save_submission(found: dict, folder: Path) -> None:
+    """Move ARC's submission out of the metrics into `folder`/submission.json, in Kaggle's format."""
     if (submission := found.pop("submission", None)) is not None:
-        write_submission(run / "submission.json", submission)
-        print(f"wrote {run / 'submission.json'}")
+        folder.mkdir(parents=True, exist_ok=True)
+        write_submission(folder / "submission.json", submission)
+        print(f"wrote {folder / 'submission.json'}")
 
 
 def load_model(run: Path, config: Config, facts: Facts, weights: str, device: torch.device) -> RecursiveModel:
@@ -172,7 +173,11 @@ def load_model(run: Path, config: Config, facts: Facts, weights: str, device: to
         raise UserError(f"weights={weights} is unknown; type weights=ema or weights=raw")
     state = checkpoint.load(newest)
     model = make_model(config.model, facts, device)
-    model.load_state_dict(state["ema"] if weights == "ema" else state["model"])
+    try:
+        model.load_state_dict(state["ema"] if weights == "ema" else state["model"])
+    except (KeyError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:100]
+        raise UserError(f"{newest} does not fit {run}/config.yaml ({reason})") from None
     return model
 
 
@@ -180,20 +185,24 @@ def main(words: DictConfig) -> None:
     options = typed(SolveConfig, words)
     run, device = Path(options.run), pick_device(options.device)
     at_least(1, batch=options.batch, segments=options.segments, max_puzzles=options.max_puzzles)
+    out = Path(options.json) if options.json else None
+    if out and not out.parent.is_dir():
+        raise UserError(f"json={out}: there is no folder {out.parent}")
     config = typed(Config, read_config(run))
+    segments = options.segments or config.eval.segments or config.halting.segments
+    halt = config.eval.halt if options.halt is None else options.halt
+    votes = config.eval.votes if options.votes is None and options.split == "test" else options.votes or 0
     task, splits = load_task(config.task)
     if options.split not in splits:
         raise UserError(f"split={options.split} is unknown; type one of {', '.join(splits)}")
     model = load_model(run, config, task.facts, options.weights, device)
-    segments = options.segments or config.halting.segments
-    solver = Solver(
-        model, config.model.depth, make_halting(config.halting), segments, options.halt, options.batch, device
-    )
-    found = solve(solver, task, splits[options.split], options.split, options.max_puzzles, options.votes)
-    save_submission(found, run)
+    batch = options.batch or config.eval.batch
+    solver = Solver(model, config.model.depth, make_halting(config.halting), segments, halt, batch, device)
+    found = solve(solver, task, splits[options.split], options.split, options.max_puzzles, votes)
+    save_submission(found, out.parent if out else run / "again")
     print(f"{options.split}: {brief(found)}")
-    if options.json:
-        Path(options.json).write_text(json.dumps(found, indent=1) + "\n")
+    if out:
+        out.write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -155,9 +156,15 @@ def largest_differences(golden: Golden) -> dict[str, float]:
 
 def main() -> int:
     if len(sys.argv) != 2 or not Path(sys.argv[1]).is_file():
-        print("usage: python -m tests.parity FILE.npz, e.g. tests/golden/hrm.npz", file=sys.stderr)
+        print("error: no such file; usage: python -m tests.parity FILE.npz, e.g. tests/golden/hrm.npz", file=sys.stderr)
         return 2
-    found = largest_differences(Golden(Path(sys.argv[1])))
+    try:
+        golden = Golden(Path(sys.argv[1]))
+    except (ValueError, KeyError, BadZipFile) as error:
+        reason = " ".join(str(error).split())[:80]
+        print(f"error: {sys.argv[1]}: no recording of a reference ({reason})", file=sys.stderr)
+        return 2
+    found = largest_differences(golden)
     print(json.dumps(found))
     return int(any(found[k] > TOLERANCE[k] for k in TOLERANCE))
 

@@ -44,8 +44,8 @@ def load(path: Path) -> dict:
     except FileNotFoundError:
         raise UserError(f"{path}: no such checkpoint") from None
     except Exception as error:  # torch raises a dozen kinds for damaged files
-        reason = "".join(c for c in str(error).split("\n")[0] if c.isprintable())[:120]
-        raise UserError(f"{path}: cannot be read as a checkpoint ({type(error).__name__}: {reason})") from None
+        kind = type(error).__name__
+        raise UserError(f"{path}: damaged, or no checkpoint ({kind}); delete it to use the one before") from None
 
 
 def path_of(directory: Path, step: int) -> Path:
