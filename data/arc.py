@@ -14,7 +14,6 @@ N examples, S = C * C cells.
 
 import hashlib
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -35,7 +34,7 @@ from data.arc_augment import (
 )
 from data.arc_read import ArcTask, read_source
 from data.arc_synthetic import generate
-from data.task import Task
+from data.task import Task, require, whole
 from tinyreason.errors import UserError
 from tinyreason.puzzle import Facts, Puzzles, Rows
 
@@ -56,10 +55,11 @@ class ARC(Task):
         translate: bool,  # training pairs stand anywhere on the canvas, but for one a visit
         augment: bool,  # False: one copy, no translation
     ):
-        _require("canvas", canvas, SMALLEST, LARGEST)
-        _require("copies", copies, 1, 1 << 20)
+        require("canvas", canvas, whole(canvas, SMALLEST, LARGEST), f"a whole number in {SMALLEST}..{LARGEST}")
+        require("copies", copies, whole(copies, 1, 1 << 20), "1 or more")
         for key, value in {"train_puzzles": train_puzzles, "test_puzzles": test_puzzles}.items():
-            _require(key, 0 if value is None and source != "generate" else value, 0, 1 << 20)
+            fits = (value is None and source != "generate") or whole(value, 0)
+            require(key, value, fits, "a number of tasks, or null for all of a source")
         self.source = source if isinstance(source, str) else [str(one) for one in source]
         self.canvas, self.train_puzzles, self.test_puzzles = canvas, train_puzzles, test_puzzles
         self.copies, self.translate = (copies, translate) if augment else (1, False)
@@ -275,8 +275,3 @@ def _require_fit(task: ArcTask, canvas: int) -> None:
                 if grid is not None and max(grid.shape) > canvas:
                     size = f"{grid.shape[0]} x {grid.shape[1]}"
                     raise UserError(f"{task.id}/{part} {n} {side}: {size} cells do not fit on task.canvas={canvas}")
-
-
-def _require(key: str, value: Any, low: int, high: int) -> None:
-    if type(value) is not int or not low <= value <= high:
-        raise UserError(f"task.{key}={value}: must be an integer from {low} to {high}")

@@ -21,13 +21,12 @@ import numpy as np
 from data import maze_engine as engine
 from data import maze_rules as rules
 from data.sources import Source, choose, folder_splits, is_folder, read_csv, resolve, split_files
-from data.task import Task
+from data.task import Task, require, split_counts, whole
 from tinyreason.errors import UserError
-from tinyreason.puzzle import Facts, Puzzles, Rows
+from tinyreason.puzzle import SPLITS, Facts, Puzzles, Rows
 
 DRAWN = 256  # mazes at a time; part of what a seed means, as is everything that decides the order of draws
 PATIENCE = 80  # draws of that many that may bring nothing new before generation gives up
-SPLITS = ("train", "valid", "test")
 
 
 class Read(NamedTuple):
@@ -63,18 +62,14 @@ class Maze(Task):
         ties: str,
         augment: bool,
     ):
-        _require("side", side, _whole(side, 3, 100), "a whole number in 3..100")
-        _require("style", style, style in ("random", "perfect"), "random or perfect")
-        _require("ties", ties, ties in ("unique", "bfs"), "unique or bfs")
-        _require("wall", wall, isinstance(wall, int | float) and 0 <= wall < 1, "a probability below 1")
+        require("side", side, whole(side, 3, 100), "a whole number in 3..100")
+        require("style", style, style in ("random", "perfect"), "random or perfect")
+        require("ties", ties, ties in ("unique", "bfs"), "unique or bfs")
+        require("wall", wall, isinstance(wall, int | float) and 0 <= wall < 1, "a probability below 1")
         most = side * side if source == "generate" else 100 * 100
-        _require("min_path", min_path, _whole(min_path, 2, most), f"a number of cells in 2..{most}")
-        _require("augment", augment, isinstance(augment, bool), "true or false")
-        self.counts = dict(zip(SPLITS, (train_puzzles, valid_puzzles, test_puzzles), strict=True))
-        for name, count in self.counts.items():
-            least = int(name == "train")
-            fits = count is None or _whole(count, least, 1 << 31)
-            _require(f"{name}_puzzles", count, fits, f"{least} or more, or null for all of a file")
+        require("min_path", min_path, whole(min_path, 2, most), f"a number of cells in 2..{most}")
+        require("augment", augment, isinstance(augment, bool), "true or false")
+        self.counts = split_counts(train_puzzles, valid_puzzles, test_puzzles, source == "generate")
         self.facts = Facts(vocab_size=1 + len(rules.CHARACTERS), grid=(side, side))
         self.side, self.source, self.augmented = side, source, augment
         self.how = {"style": style, "wall": wall, "min_path": min_path, "ties": ties}
@@ -127,7 +122,6 @@ class Maze(Task):
         splits = {}
         for stream, name in enumerate(("test", "valid", "train")):  # the same test mazes for more or fewer to train on
             count = self.counts[name]
-            _require(f"{name}_puzzles", count, count is not None, "a number, where mazes are generated")
             rng = np.random.Generator(np.random.PCG64([seed, stream]))
             splits[name] = Puzzles.single(*self._new_mazes(rng, count, seen))
         return splits
@@ -196,12 +190,3 @@ def _checked(mazes: Read) -> Read:
     if fault:
         raise UserError(f"{mazes.path}:{mazes.rows[fault[0]]}: {fault[1]}")
     return mazes
-
-
-def _whole(value: object, low: int, high: int) -> bool:
-    return type(value) is int and low <= value <= high  # True and 3.0 are no counts
-
-
-def _require(name: str, value: object, fits: bool, wanted: str) -> None:
-    if not fits:
-        raise UserError(f"task.{name}={value}: must be {wanted}")

@@ -22,12 +22,11 @@ from data.sudoku_board import BOX
 from data.sudoku_generate import FEWEST_CLUES, distinct
 from data.sudoku_rules import Read
 from data.sudoku_solve import RATING, solve
-from data.task import Task
+from data.task import Task, require, split_counts, whole
 from tinyreason.errors import UserError
-from tinyreason.puzzle import Facts, Puzzles, Rows
+from tinyreason.puzzle import SPLITS, Facts, Puzzles, Rows
 
 BANK = Path(__file__).parent / "bank" / "sudoku_9x9.csv.gz"
-SPLITS = ("train", "valid", "test")
 
 
 class Sudoku(Task):
@@ -57,17 +56,13 @@ class Sudoku(Task):
         min_guesses: int,
         augment: bool,
     ):
-        _require("side", side, _whole(side, 4, 9) and side in BOX, "4, 6 or 9")
+        require("side", side, whole(side, 4, 9) and side in BOX, "4, 6 or 9")
         least = FEWEST_CLUES[side]
-        _require("clues", clues, clues is None or _whole(clues, least, side**2), f"{least}..{side**2}, or null")
-        _require("min_guesses", min_guesses, _whole(min_guesses, 0, 1 << 31), "0 or more")
-        _require("augment", augment, isinstance(augment, bool), "true or false")
-        _require("source", source, source != "bank" or side == 9, "another source, or task.side=9")
-        self.counts = dict(zip(SPLITS, (train_puzzles, valid_puzzles, test_puzzles), strict=True))
-        for name, count in self.counts.items():
-            least = int(name == "train")
-            fits = (count is None and source != "generate") or _whole(count, least, 1 << 31)
-            _require(f"{name}_puzzles", count, fits, f"{least} or more, or null for all of a file")
+        require("clues", clues, clues is None or whole(clues, least, side**2), f"{least}..{side**2}, or null")
+        require("min_guesses", min_guesses, whole(min_guesses, 0), "0 or more")
+        require("augment", augment, isinstance(augment, bool), "true or false")
+        require("source", source, source != "bank" or side == 9, "another source, or task.side=9")
+        self.counts = split_counts(train_puzzles, valid_puzzles, test_puzzles, source == "generate")
         self.facts = Facts(vocab_size=side + 2, grid=(side, side), box=BOX[side], ignore_label_id=0)
         self.side, self.source, self.augmented = side, source, augment
         self.clues, self.min_guesses = clues, min_guesses
@@ -134,7 +129,7 @@ class Sudoku(Task):
             parts = self._choose(train, ("train", "valid"), seed) | self._choose(test, ("test",), seed)
         else:
             fits = self.counts["test"] is not None
-            _require("test_puzzles", None, fits, f"a number, since {train_path} is all there is, or name a test file")
+            require("test_puzzles", None, fits, f"a number, since {train_path} is all there is, or name a test file")
             parts = self._choose(train, ("test", "train", "valid"), seed)
         return {name: Puzzles.single(parts[name].inputs, parts[name].labels) for name in SPLITS}
 
@@ -167,12 +162,3 @@ class Sudoku(Task):
                 f"{test.path}:{test.rows[j[at]]}: up to symmetry the puzzle of {train.path}:{train.rows[i[at]]}, "
                 f"so it cannot test what is trained on that ({len(j)} such rows)"
             )
-
-
-def _whole(value: object, least: int, most: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
-
-
-def _require(name: str, value: object, fits: bool, what: str) -> None:
-    if not fits:
-        raise UserError(f"task.{name}={value}: must be {what}")

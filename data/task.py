@@ -10,7 +10,8 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
-from tinyreason.puzzle import Facts, Puzzles, Rows
+from tinyreason.errors import UserError
+from tinyreason.puzzle import SPLITS, Facts, Puzzles, Rows
 
 
 class Task(ABC):
@@ -35,8 +36,31 @@ class Task(ABC):
 
     @abstractmethod
     def check(self, inputs: np.ndarray, answers: np.ndarray) -> dict[str, np.ndarray]:
-        """Rule checks of `answers` to `inputs`, both (N, S) tokens: name -> (N,) bool; {} if the task has no rules."""
+        """Rule checks of `answers` to `inputs`, both (N, S) tokens: name -> (N,) bool; {} where there are none."""
 
     @abstractmethod
     def blanks(self, inputs: np.ndarray) -> np.ndarray:
         """(N, S) bool: the cells that a solver has to fill in."""
+
+
+def require(key: str, value: object, fits: bool, wanted: str) -> None:
+    """Raises UserError unless the option `task.key` fits."""
+    if not fits:
+        raise UserError(f"task.{key}={value}: must be {wanted}")
+
+
+def whole(value: object, least: int, most: int = 1 << 31) -> bool:
+    """A whole number in least..most; True and 3.0 are none."""
+    return type(value) is int and least <= value <= most
+
+
+def split_counts(train: int | None, valid: int | None, test: int | None, generated: bool) -> dict[str, int | None]:
+    """The options `<split>_puzzles` by split: at least one to train on, and null only where a file has an end."""
+    counts = dict(zip(SPLITS, (train, valid, test), strict=True))
+    for name, count in counts.items():
+        least = int(name == "train")
+        fits = (count is None and not generated) or whole(count, least)
+        require(
+            f"{name}_puzzles", count, fits, f"{least} or more" + ("" if generated else ", or null for all of a file")
+        )
+    return counts

@@ -1,6 +1,6 @@
-"""Do these runs differ? `python -m eval.compare runs/a runs/b ... [by=model.gradient] [out=DIR]`
+"""Do these runs differ? `python -m eval.compare runs/a runs/b ... [by=model.recursion,model.gradient] [out=DIR]`
 
-Prints a table with one row an arm (the runs that share the value of `by`, or the run itself): mean and spread of exact
+Prints a table with one row an arm (the runs that share the values of `by`, or the run itself): mean and spread of exact
 accuracy on test over seeds. Two arms are compared puzzle by puzzle, by an exact McNemar test for each seed that both
 have, which is far sharper than two intervals. Curves against segments and seconds go to DIR as PNG and JSON.
 """
@@ -56,12 +56,14 @@ def read_run(path: Path) -> Run:
 
 
 def arms_of(runs: list[Run], by: str | None) -> dict[str, list[Run]]:
-    """The runs grouped by the value of a key, or each for itself."""
+    """The runs grouped by the values of one or more keys, or each for itself."""
     arms = defaultdict(list)
     for run in runs:
-        if by is not None and by not in run.config:
-            raise UserError(f"by={by}: {run.path} has no such option; `cat {run.path}/config.yaml` shows all")
-        arms[run.path.name if by is None else f"{by}={run.config[by]}"].append(run)
+        keys = by.split(",") if by else []
+        for key in keys:
+            if key not in run.config:
+                raise UserError(f"by={key}: {run.path} has no such option; `cat {run.path}/config.yaml` shows all")
+        arms[" ".join(f"{key}={run.config[key]}" for key in keys) or run.path.name].append(run)
     return dict(arms)
 
 

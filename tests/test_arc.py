@@ -578,7 +578,7 @@ def test_bad_task_ids_are_refused(tmp_path, bad):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"canvas": 5}, "task.canvas=5: must be an integer from 6 to 30"),
+        ({"canvas": 5}, "task.canvas=5: must be a whole number in 6..30"),
         ({"canvas": 31}, "task.canvas=31"),
         ({"copies": 0}, "task.copies=0"),
         ({"copies": 2.5}, "task.copies=2.5"),

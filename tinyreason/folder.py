@@ -24,10 +24,9 @@ from typing import Any
 import numpy as np
 
 from tinyreason.errors import UserError
-from tinyreason.puzzle import Facts, Puzzles
+from tinyreason.puzzle import SPLITS, Facts, Puzzles
 from tinyreason.untrusted import read_json, read_npy, read_object
 
-SPLITS = ("train", "valid", "test")
 ARRAYS = {  # name: (dtype, dimensions)
     "inputs": (np.uint8, 2),
     "labels": (np.uint8, 2),

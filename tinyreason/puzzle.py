@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+SPLITS = ("train", "valid", "test")
 IGNORE = -100  # label of a cell that no loss and no metric counts (torch's and the references' convention)
 
 
