@@ -33,21 +33,13 @@ from tinyreason.losses import cross_entropy_of, objective
 from tinyreason.meter import Meter
 from tinyreason.models import Read, RecursiveModel, make_model, parameter_count
 from tinyreason.optim import Optimizers
-from tinyreason.puzzle import Batch, Facts
+from tinyreason.puzzle import Batch, Facts, Puzzles
 from tinyreason.segment import Carry
 
 
 def train(config: Config) -> dict:
     """Train, evaluate, and leave runs/<name>/ complete. Returns what result.json holds."""
-    device, folder = pick_device(config.device), RunFolder(config)
-    task, splits = load_task(config.task)
-    torch.manual_seed(config.seed)
-    trainer = Trainer(config, task.facts, Stream(splits["train"], task.augment, config.seed), device)
-    if folder.start:
-        trainer.load(folder.start)
-        print(f"going on from step {trainer.step} ({folder.start}), {config.steps - trainer.step} steps left")
-    folder.begin(trainer.step)
-    describe(config, trainer, task, splits, folder)
+    trainer, task, splits, folder = begin(config)
     solver, tracker, watched = trainer.solver(config), make_tracker(config), config.eval.split
     shown, before, began = {}, trainer.seconds, time.monotonic()
     bar = tqdm(initial=trainer.step, total=config.steps, unit="step", disable=None, dynamic_ncols=True)
@@ -80,6 +72,25 @@ def train(config: Config) -> dict:
     bar.close()
     trainer.save(folder.checkpoints)
     found = solve(solver, task, splits["test"], "test", votes=config.eval.votes)
+    return finish(config, trainer, found, folder, tracker)
+
+
+def begin(config: Config) -> tuple["Trainer", Task, dict[str, Puzzles], RunFolder]:
+    """First all that can be refused; then the data, the model, and the folder as it was where the run goes on."""
+    device, folder = pick_device(config.device), RunFolder(config)
+    task, splits = load_task(config.task)
+    torch.manual_seed(config.seed)
+    trainer = Trainer(config, task.facts, Stream(splits["train"], task.augment, config.seed), device)
+    if folder.start:
+        trainer.load(folder.start)
+        print(f"going on from step {trainer.step} ({folder.start}), {config.steps - trainer.step} steps left")
+    folder.begin(trainer.step)
+    describe(config, trainer, task, splits, folder)
+    return trainer, task, splits, folder
+
+
+def finish(config: Config, trainer: "Trainer", found: dict, folder: RunFolder, tracker: Guarded) -> dict:
+    """Write down what was found on the test puzzles."""
     save_submission(found, folder.path)
     log(trainer.evaluation("test", found), folder, tracker)
     result = trainer.result() | {"finished": trainer.step >= config.steps, "test": found}

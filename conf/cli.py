@@ -74,7 +74,8 @@ def choose_scale() -> None:
     if not any(w.startswith("-") and w not in ("-m", "--multirun") for w in words):
         why = "a CUDA GPU was found" if scale == "paper" else "no CUDA GPU"
         print(f"scale={scale} ({why}); type scale={other} for the other")
-    sys.argv[1:] = [f"scale={scale}", *words]  # before any flag, which would end the list of overrides
+    first = next((i for i, w in enumerate(words) if "=" in w and not w.startswith("-")), len(words))
+    sys.argv[1:] = [*words[:first], f"scale={scale}", *words[first:]]  # Hydra wants all choices in one row
 
 
 def pick_device(name: str) -> torch.device:

@@ -107,7 +107,7 @@ def pairs_of(arms: dict[str, list[Run]]) -> list[dict]:
 
 def table(rows: dict[str, dict]) -> str:
     """Markdown."""
-    head = "| arm | runs | exact on test, mean | sd | min - max | segments | seconds | parameters |"
+    head = "| arm | runs | exact on test, mean | sd | min - max | slot-segments | seconds | parameters |"
     lines = [head, "|" + " --- |" * 8]
     for arm, r in rows.items():
         sd = "" if r["exact_sd"] is None else f"{r['exact_sd']:.1%}"
@@ -148,7 +148,7 @@ def draw(lines: dict[str, list[dict]], path: Path) -> None:
             for j, run in enumerate(runs):
                 label = arm if j == 0 else None
                 axis.plot(run[x], run["exact"], color=f"C{i}", alpha=0.8, marker=".", label=label)
-        axis.set(xlabel=f"{x} trained", ylim=(0, 1))
+        axis.set(xlabel={"segments": "slot-segments", "seconds": "seconds"}[x], ylim=(0, 1))
     axes[0].set_ylabel("exact accuracy, held-out puzzles")
     axes[0].legend()
     figure.savefig(path, dpi=120)
