@@ -160,7 +160,7 @@ def main() -> int:
         return 2
     try:
         golden = Golden(Path(sys.argv[1]))
-    except (ValueError, KeyError, BadZipFile) as error:
+    except (ValueError, KeyError, EOFError, BadZipFile) as error:
         reason = " ".join(str(error).split())[:80]
         print(f"error: {sys.argv[1]}: no recording of a reference ({reason})", file=sys.stderr)
         return 2

@@ -173,11 +173,20 @@ def test_the_scale_is_picked_and_said(monkeypatch, capsys):
         monkeypatch.setattr(torch.cuda, "is_available", lambda cuda=cuda: cuda)
         monkeypatch.setattr(sys, "argv", ["train.py", *words])
         cli.choose_scale()
-        assert sys.argv[-1] == f"scale={scale}"
+        assert sys.argv.count(f"scale={scale}") == 1
         assert "scale=auto" not in sys.argv
         out, other = capsys.readouterr().out, "paper" if scale == "small" else "small"
         assert out.startswith(f"scale={scale} (")
         assert f"scale={other}" in out
+
+
+@pytest.mark.parametrize("words", [["-m", "seed=0,1"], ["task=maze", "--cfg", "job"], ["--cfg", "job", "seed=1"]])
+def test_the_scale_stands_among_the_choices_with_no_flag_between(words, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["train.py", "device=cpu", *words] if words[0] != "-m" else ["train.py", *words])
+    given = [w for w in sys.argv if "=" in w]
+    cli.choose_scale()
+    at = sys.argv.index("scale=small")
+    assert sys.argv[at + 1] == given[0]
 
 
 def test_a_scale_given_by_hand_stays(monkeypatch, capsys):

@@ -301,7 +301,7 @@ def test_an_option_out_of_range_is_named(option, value):
 
 
 def test_generation_needs_numbers():
-    with pytest.raises(UserError, match=r"task\.train_puzzles=None: must be a number"):
+    with pytest.raises(UserError, match=r"task\.train_puzzles=None: must be 1 or more"):
         maze(train_puzzles=None).load(0)
 
 

@@ -97,7 +97,17 @@ def test_a_wrong_call_says_how_to_call_it(words, monkeypatch, capsys):
     code, out, err = run_main(monkeypatch, capsys, *words)
     assert code == 2
     assert not out
-    assert err.startswith("usage: python -m tests.parity")
+    assert err.startswith("error: ")
+    assert "usage: python -m tests.parity FILE.npz" in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("content", [b"source,question\n", b""])
+def test_another_kind_of_file_is_named(content, tmp_path, monkeypatch, capsys):
+    (tmp_path / "x.npz").write_bytes(content)
+    code, out, err = run_main(monkeypatch, capsys, str(tmp_path / "x.npz"))
+    assert (code, out) == (2, "")
+    assert "no recording of a reference" in err
 
 
 def test_it_runs_as_a_module():

@@ -161,7 +161,7 @@ def test_what_is_missing_or_ambiguous_is_named(tmp_path):
     assert refusal(sources.split_files, tmp_path).startswith(f"{tmp_path}: no test.csv")
     csv_file(tmp_path, HEADER, "train.csv.gz")
     assert "holds both train.csv and train.csv.gz" in refusal(sources.split_files, tmp_path)
-    assert "must name two files" in refusal(sources.resolve, [train])
+    assert "a list of two files" in refusal(sources.resolve, [train])
     line = refusal(sources.resolve, "no/such/place")
     assert line.startswith("task.source='no/such/place': no such file or directory")
     assert "hub:owner/name[@revision]" in line
