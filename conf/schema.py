@@ -13,11 +13,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from tinyreason.errors import UserError
-from tinyreason.halting import RULES, HaltingConfig
+from tinyreason.halting import RULES
 from tinyreason.losses import CROSS_ENTROPIES
-from tinyreason.models import DTYPES, MODELS, ModelConfig
+from tinyreason.models import DTYPES, MODELS
 from tinyreason.optim import RULES as OPTIMIZERS
-from tinyreason.optim import OptimConfig
+from tinyreason.trainer import Training
 
 
 @dataclass
@@ -41,26 +41,17 @@ class LoggerConfig:
 
 
 @dataclass
-class Config:
-    """A training run."""
+class Config(Training):
+    """A training run, as the command line knows it."""
 
     task: dict[str, Any]  # `name`, `seed`, and the keyword arguments of the task
-    model: ModelConfig
-    halting: HaltingConfig
-    optim: OptimConfig
     logger: LoggerConfig
     eval: EvalConfig
     scale: str
     name: str | None
-    seed: int
     device: str
-    compile: str  # auto | true | false
     resume: str  # auto | true | false | path
     max_minutes: float | None
-    steps: int  # segments of a slot, and optimizer steps
-    batch: int  # slots
-    loss: str  # stablemax | softmax
-    ema: float | None  # decay of the averaged weights; None: none
     log_every: int
     eval_every: int
     save_every: int

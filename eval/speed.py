@@ -26,7 +26,7 @@ from tinyreason.errors import UserError
 from tinyreason.feed import Stream
 from tinyreason.models import parameter_count
 from tinyreason.puzzle import Puzzles
-from train import Trainer
+from tinyreason.trainer import Trainer
 
 WARM_UP = 2  # steps, compilation included
 

@@ -20,6 +20,7 @@ from tinyreason.errors import UserError
 from tinyreason.feed import Stream
 from tinyreason.models import make_model, parameter_count
 from tinyreason.puzzle import Facts
+from tinyreason.trainer import Trainer
 
 ROOT = Path(__file__).parents[1]
 NETWORK = ("scale=small", "model.width=32", "model.heads=2", "model.layers=1", "model.H_cycles=2", "model.L_cycles=2")
@@ -62,13 +63,13 @@ def tiny_config(task: str, *words: str) -> Config:
     return tiny.config(f"task={task}", *TASKS[task], *words)
 
 
-def make_trainer(config: Config) -> train.Trainer:
+def make_trainer(config: Config) -> Trainer:
     torch.manual_seed(config.seed)
     task, splits = load_task(config.task)
-    return train.Trainer(config, task.facts, Stream(splits["train"], task.augment, config.seed), tiny.CPU)
+    return Trainer(config, task.facts, Stream(splits["train"], task.augment, config.seed), tiny.CPU)
 
 
-def after(config: Config, steps: int, eager: bool = False) -> train.Trainer:
+def after(config: Config, steps: int, eager: bool = False) -> Trainer:
     """`eager`: the head wants to halt from the start, so that exploration decides who leaves."""
     trainer = make_trainer(config)
     if eager:
@@ -79,7 +80,7 @@ def after(config: Config, steps: int, eager: bool = False) -> train.Trainer:
     return trainer
 
 
-def digests(trainer: train.Trainer) -> dict[str, str]:
+def digests(trainer: Trainer) -> dict[str, str]:
     return trainer.result()["sha256"]
 
 
@@ -94,7 +95,7 @@ def test_every_model_learns_a_few_puzzles_of_every_task_by_heart(model, task):
     )
     puzzles = load_task(config.task)[1]["train"]
     trainer, losses, solved = make_trainer(config), [], 0.0
-    solver = trainer.solver(config)
+    solver = train.solver_of(trainer, config)
     while trainer.step < 300 and (solved < 1 or losses[-1] >= losses[0] / 3):
         for _ in range(20):
             trainer.segment()
@@ -176,7 +177,7 @@ def test_looking_does_not_change_what_is_learnt():
     plain, watched = after(config, 4), make_trainer(config)
     task, splits = load_task(config.task)
     for _ in range(4):
-        solve(watched.solver(config), task, splits["test"], "test")
+        solve(train.solver_of(watched, config), task, splits["test"], "test")
         watched.state_dict()
         watched.segment()
     assert digests(watched) == digests(plain)
@@ -225,13 +226,13 @@ def test_a_stopped_command_goes_on_as_if_it_had_not_stopped(here):
     class Killed(Exception):
         pass
 
-    def dies(trainer, segment=train.Trainer.segment):
+    def dies(trainer, segment=Trainer.segment):
         if trainer.step == 5:
             raise Killed
         segment(trainer)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train.Trainer, "segment", dies)
+        patch.setattr(Trainer, "segment", dies)
         with pytest.raises(Killed):
             train.train(config)
     assert log_of(here / "runs" / "stopped")[-1]["step"] == 4
