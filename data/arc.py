@@ -33,6 +33,7 @@ from data.arc_augment import (
     turned,
 )
 from data.arc_read import ArcTask, read_source
+from data.arc_select import first, require_fit, twins, without
 from data.arc_synthetic import generate
 from data.task import Task, require, whole
 from tinyreason.errors import UserError
@@ -77,13 +78,12 @@ class ARC(Task):
             train, test = (generate(s, n, self.canvas, seed) for s, n in zip("te", counts.values(), strict=True))
         else:
             both = read_source(self.source)
-            train, test = (_first(t, n, key) for t, (key, n) in zip(both, counts.items(), strict=True))
+            train, test = (first(t, n, key) for t, (key, n) in zip(both, counts.items(), strict=True))
         if not train + test:
             raise UserError("task.train_puzzles, task.test_puzzles: no task to train on")
-        self.notes = []
         for task in train + test:
-            _require_fit(task, self.canvas)
-        train = self._without(train, {task.id for task in test})
+            require_fit(task, self.canvas)
+        train, self.notes = without(train, {task.id for task in test})
         self.tasks = train + test
         self.names = [task.id for task in self.tasks]
         self.augmentations = Augmentations.of([self._draw(task, seed) for task in self.tasks])
@@ -94,7 +94,7 @@ class ARC(Task):
             "valid": self._puzzles([], 0, 1),
             "test": self._puzzles([t.tests for t in test], len(train), 1),
         }
-        self._note_twins()
+        self.notes += twins(self.splits, lambda i: self.names[self.augmentations.task[i]])
         return self.splits
 
     def augment(self, rows: Rows, copy: np.ndarray, rng: np.random.Generator) -> Rows:
@@ -232,46 +232,3 @@ class ARC(Task):
         edges = np.cumsum([0] + [len(task) for task in examples], dtype=np.int32)
         identifiers = self.augmentations.first[first_task:][: len(examples)]
         return Puzzles(inputs, labels, identifiers, edges, np.arange(len(examples) + 1, dtype=np.int32), copies)
-
-    def _without(self, train: list[ArcTask], test: set[str]) -> list[ArcTask]:
-        """Training tasks less those that are evaluated; test pairs without an answer cannot be trained on."""
-        both = [task.id for task in train if task.id in test]
-        if both:
-            self.notes.append(
-                f"{len(both)} training tasks are evaluation tasks too; only their demonstrations are trained on: "
-                + ", ".join(both)
-            )
-        unknown = [task.id for task in train if any(o is None for _, o in task.tests)]
-        if unknown:
-            self.notes.append("training tasks with unanswered test pairs, which are left out: " + ", ".join(unknown))
-        kept = (task for task in train if task.id not in test)
-        return [task._replace(tests=[pair for pair in task.tests if pair[1] is not None]) for task in kept]
-
-    def _note_twins(self) -> None:
-        """Test pairs that are, under another name, training pairs: ARC-1 has one."""
-        known, twins = {}, []
-        for split in ("train", "test"):
-            rows = self.splits[split].rows()
-            for grid, label, i in zip(*rows, strict=True):
-                key, task = grid.tobytes() + label.tobytes(), self.names[self.augmentations.task[i]]
-                if split == "train":
-                    known[key] = task
-                elif key in known and label.any():
-                    twins.append(f"{task} (in {known[key]})")
-        if twins:
-            self.notes.append("test pairs that are training pairs too: " + ", ".join(twins))
-
-
-def _first(tasks: list[ArcTask], n: int | None, key: str) -> list[ArcTask]:
-    if n is not None and n > len(tasks):
-        raise UserError(f"task.{key}={n}: the source has {len(tasks)}; null takes all of them")
-    return tasks[:n]
-
-
-def _require_fit(task: ArcTask, canvas: int) -> None:
-    for part, pairs in (("train", task.demonstrations), ("test", task.tests)):
-        for n, pair in enumerate(pairs):
-            for side, grid in zip(("input", "output"), pair, strict=True):
-                if grid is not None and max(grid.shape) > canvas:
-                    size = f"{grid.shape[0]} x {grid.shape[1]}"
-                    raise UserError(f"{task.id}/{part} {n} {side}: {size} cells do not fit on task.canvas={canvas}")
