@@ -8,6 +8,7 @@ from pathlib import Path
 
 import hydra
 import torch
+from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
@@ -39,6 +40,12 @@ def command(config_name: str, function: Callable[[DictConfig], None]) -> None:
         fail(f"conf: {' '.join(str(error).split())}")
     except (HydraException, OmegaConfBaseException) as error:
         fail(shorten(str(error)))
+
+
+def composed(words: list[str]) -> DictConfig:
+    """The configuration that `train.py` would get from `words`."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("train", words)
 
 
 def shorten(message: str) -> str:

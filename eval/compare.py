@@ -31,6 +31,7 @@ class Run:
     config: dict  # flat, {"model.width": 64, ...}
     result: dict
     curve: list[dict]  # evaluations on held-out puzzles, in order
+    losses: list[dict]  # lines of the log about training, in order
 
     @property
     def exact(self) -> float:
@@ -52,7 +53,8 @@ def read_run(path: Path) -> Run:
         ) from None
     if not complete:
         raise UserError(f"{path} is not finished or has no test puzzles; let it finish, or leave it out")
-    return Run(path, config, result, [x for x in lines if x["kind"] == "eval" and x["split"] != "test"])
+    watched = [x for x in lines if x["kind"] == "eval" and x["split"] != "test"]
+    return Run(path, config, result, watched, [x for x in lines if x["kind"] == "train"])
 
 
 def arms_of(runs: list[Run], by: str | None) -> dict[str, list[Run]]:

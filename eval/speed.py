@@ -16,10 +16,9 @@ from statistics import median
 
 import numpy as np
 import torch
-from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 
-from conf.cli import CONF, choose_scale, fail, pick_device, shorten
+from conf.cli import choose_scale, composed, fail, pick_device, shorten
 from conf.schema import Config, training_config
 from data.registry import make_task
 from tinyreason.errors import UserError
@@ -64,8 +63,7 @@ def variants(words: list[str]) -> dict[str, list[str]]:
 def main(words: list[str]) -> None:
     repeats = int(next((w.split("=")[1] for w in words if w.startswith("repeats=")), 5))
     named = variants([w for w in words if not w.startswith("repeats=")])
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        configs = {k: training_config(compose("train", v)) for k, v in named.items()}
+    configs = {k: training_config(composed(v)) for k, v in named.items()}
     trainers = {k: random_trainer(c) for k, c in configs.items()}
     for trainer in trainers.values():
         for _ in range(WARM_UP):

@@ -130,6 +130,7 @@ def model_config(reference: dict, is_hrm: bool) -> ModelConfig:
         prefix=reference.get("puzzle_emb_len", 1 if is_hrm else 16),
         puzzle_embedding=True,
         gradient="one_step" if is_hrm else "full",
+        checkpoint=False,
         dtype="float32",
     )
 

@@ -3,9 +3,8 @@
 from collections.abc import Iterable
 
 import torch
-from hydra import compose, initialize_config_dir
 
-from conf.cli import CONF
+from conf.cli import composed
 from conf.schema import Config, typed
 from tinyreason.halting import HaltingConfig
 from tinyreason.models import ModelConfig, RecursiveModel, make_model
@@ -27,14 +26,14 @@ MODEL = {
     "prefix": 2,
     "puzzle_embedding": True,
     "gradient": "full",
+    "checkpoint": False,
     "dtype": "float32",
 }
 
 
 def config(*words: str) -> Config:
     """What `python train.py *words` would train with."""
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return typed(Config, compose("train", overrides=list(words)))
+    return typed(Config, composed(list(words)))
 
 
 def model(facts: Facts = FACTS, seed: int = 0, **changes) -> RecursiveModel:

@@ -26,10 +26,16 @@ CUT_DEVIATION = 0.87962566103423978  # of a unit normal truncated at two deviati
 
 
 class Inner(NamedTuple):
-    """The inner width of every SwiGLU of a model."""
+    """The inner width of every SwiGLU of a model: 2/3 `expansion` times the outer, up to a multiple of `multiple`.
+
+    Published: expansion 4, multiple 256. At small widths a smaller multiple saves most of the work.
+    """
 
     expansion: float
     multiple: int
+
+    def width(self, outer: int) -> int:
+        return self.multiple * math.ceil(round(self.expansion * outer * 2 / 3) / self.multiple)
 
 
 class Block(nn.Module):
@@ -100,16 +106,12 @@ def make_mix(mix: str, width: int, heads: int, inner: Inner, length: int, rotary
 
 
 class SwiGLU(nn.Module):
-    """Gated MLP over the last axis. Its inner width is 2/3 `expansion` times the width, up to a multiple of `multiple`.
+    """Gated MLP over the last axis. (... width) -> (... width)."""
 
-    Published: expansion 4, multiple 256. At small widths a smaller multiple saves most of the work.
-    """
-
-    def __init__(self, width: int, shape: "Inner"):
+    def __init__(self, width: int, inner: Inner):
         super().__init__()
-        inner = shape.multiple * math.ceil(round(shape.expansion * width * 2 / 3) / shape.multiple)
-        self.gate_up = Linear(width, 2 * inner)
-        self.down = Linear(inner, width)
+        self.gate_up = Linear(width, 2 * inner.width(width))
+        self.down = Linear(inner.width(width), width)
 
     def forward(self, x: Tensor) -> Tensor:
         gate, up = self.gate_up(x).chunk(2, dim=-1)

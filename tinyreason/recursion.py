@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from tinyreason.errors import UserError
 
@@ -39,6 +40,25 @@ def depth_of(gradient: str | int, H_cycles: int, L_cycles: int) -> Depth:
     raise UserError(
         f"model.gradient={gradient} is unknown; type one of {', '.join(SCHEMES)} or a number from 1 to {total}"
     )
+
+
+def recomputed(recur: Callable) -> Callable:
+    """`recur`, of which the backward pass is kept no more than what goes in; the rest is computed there again.
+
+    Activation checkpointing by recursion: the same gradient for one recursion's memory and a third more work.
+    """
+
+    def again(state: NamedTuple, x: Tensor, t: int) -> NamedTuple:
+        if not torch.is_grad_enabled():
+            return recur(state, x, t)
+
+        def inner(x: Tensor, *latents: Tensor) -> NamedTuple:
+            return recur(type(state)(*latents), x, t)
+
+        # reentrant checkpoints drop the gradient silently where no input carries one; nothing here draws random numbers
+        return checkpoint(inner, x, *state, use_reentrant=False, preserve_rng_state=False)
+
+    return again
 
 
 def unroll(recur: Callable, state: NamedTuple, x: Tensor, depth: Depth) -> NamedTuple:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from tinyreason import checkpoint
 from tinyreason.average import Average
@@ -55,16 +56,21 @@ class Trainer:
 
     def segment(self) -> None:
         """One segment of every slot and one optimizer step. The host waits only where the feed fills its window."""
-        carry = self.carry.refill(self.feed.take(self.carry.halted), self.model)
-        state, read = self.model(carry.state, carry.batch, self.depth)
-        carry = carry.advance(state, lambda segments: self.halting.done(read, segments, self.generator))
-        loss, sums = objective(read, carry, self.halting, self.cross_entropy, lambda: self.look_ahead(carry))
-        (loss / self.batch).backward()
+        loss, carry, sums = self.forward()
+        loss.backward()
         self.optimizers.step()
         if self.ema is not None:
             self.ema.update(self.model)
         self.meter.add(sums | {"slots": self.batch})
         self.carry, self.step = carry, self.step + 1
+
+    def forward(self) -> tuple[Tensor, Carry, dict[str, Tensor]]:
+        """One segment of every slot: its loss, the carry after it, and sums to log."""
+        carry = self.carry.refill(self.feed.take(self.carry.halted), self.model)
+        state, read = self.model(carry.state, carry.batch, self.depth)
+        carry = carry.advance(state, lambda segments: self.halting.done(read, segments, self.generator))
+        loss, sums = objective(read, carry, self.halting, self.cross_entropy, lambda: self.look_ahead(carry))
+        return loss / self.batch, carry, sums
 
     @torch.no_grad()
     def look_ahead(self, carry: Carry) -> Read:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from tinyreason.encoder import Encoder, Heads
 from tinyreason.layers import Core, Inner, truncated_normal
 from tinyreason.puzzle import Batch, Facts
-from tinyreason.recursion import Depth, depth_of, unroll
+from tinyreason.recursion import Depth, depth_of, recomputed, unroll
 
 
 @dataclass
@@ -35,6 +35,7 @@ class ModelConfig:
     prefix: int  # tokens before the cells
     puzzle_embedding: bool
     gradient: str  # one_step | full | bptt | number of recursions
+    checkpoint: bool  # recompute each recursion in the backward pass: the same gradient in less memory
     dtype: str  # auto | float32 | bfloat16 of the activations
 
     @property
@@ -67,7 +68,7 @@ class RecursiveModel(nn.Module, ABC):
 
     def __init__(self, config: ModelConfig, facts: Facts, latents: type[NamedTuple], dtype: torch.dtype):
         super().__init__()
-        self.latents = latents
+        self.latents, self.checkpoint = latents, config.checkpoint
         self.encoder = Encoder(facts, config.width, config.prefix, config.positions, config.puzzle_embedding, dtype)
         self.heads = Heads(facts.vocab_size, config.width, config.prefix)
         for name in latents._fields:  # fixed, never learned, the same at every position; as published
@@ -95,7 +96,8 @@ class RecursiveModel(nn.Module, ABC):
 
     def segment(self, state: NamedTuple, x: Tensor, depth: Depth) -> tuple[NamedTuple, Read]:
         """The part of a segment that is worth compiling: all that follows the look-ups."""
-        state = unroll(self.recur, state, x, depth)
+        recur = recomputed(self.recur) if self.checkpoint else self.recur
+        state = unroll(recur, state, x, depth)
         return state, self.read(state)
 
 

@@ -1,0 +1,5 @@
+"""What training a loop costs: `python -m eval.cost`."""
+
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as train.py does, before torch is loaded

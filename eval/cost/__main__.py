@@ -1,0 +1,43 @@
+"""What does training a loop cost? Three reports:
+
+python -m eval.cost chain [B=32 T=32 D=256 K=6] [rows=V4,V4+stream]     the published ablation chain
+python -m eval.cost model=trm task=sudoku scale=paper [gradients=...]   the gradient schemes of a model
+python -m eval.cost plan model=trm task=sudoku scale=paper device=h100  hours and memory of a training run
+
+each with [json=FILE] for the numbers and [out=DIR] for numbers, table and picture.
+"""
+
+import sys
+
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from conf.cli import choose_scale, fail, shorten
+from eval.cost import chain_report, model_report, plan
+from tinyreason.errors import UserError
+
+REPORTS = {"chain": chain_report.chain, "plan": plan.plan, "models": model_report.models}
+USAGES = (chain_report.USAGE, plan.USAGE, model_report.USAGE)
+
+
+def main(words: list[str]) -> None:
+    """The report of the first word, or `models` if that is an option already."""
+    named = bool(words) and "=" not in words[0]
+    name = words[0] if named else "models"
+    if not words or name not in REPORTS:
+        raise UserError(f"there is no report{f' {name}' if words else ' without words'}; type {'; or '.join(USAGES)}")
+    if name != "chain":
+        choose_scale()
+        words = sys.argv[1:]
+    REPORTS[name](words[named:])
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except UserError as error:
+        fail(str(error))
+    except (HydraException, OmegaConfBaseException) as error:
+        fail(shorten(str(error)))
+    except OSError as error:  # a full disk
+        fail(f"{error.filename or 'json='}: {error.strerror}")

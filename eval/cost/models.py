@@ -1,0 +1,115 @@
+"""What a segment of a real model costs: one trainer, measured, beside the closed form of `shapes`.
+
+On a CPU the peak is that of the allocator during one segment as the profiler saw it, on CUDA that of torch's own count.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from conf.schema import Config
+from eval.cost import measure, memory, shapes
+from eval.cost.shapes import Shapes
+from eval.speed import random_trainer
+from tinyreason.models import parameter_count
+from tinyreason.puzzle import Facts
+from tinyreason.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one segment of all slots and its optimizer step, measured or by arithmetic."""
+
+    forward: int  # FLOPs of matrix products
+    backward: int
+    kept: int  # bytes between forward and backward
+    side: int  # bytes of parameters, gradients, optimizer and average
+    peak: int  # bytes, without the carry and the coming puzzles
+
+
+def with_scheme(config: Config, gradient: str, checkpoint: bool) -> Config:
+    """The configuration with another gradient scheme."""
+    return replace(config, model=replace(config.model, gradient=gradient, checkpoint=checkpoint))
+
+
+def cost(config: Config, repeats: int) -> dict:
+    """One row of the report: a trainer of `config` on random tokens. Not compiled: compilers choose what to keep."""
+    trainer = random_trainer(replace(config, compile="false"))
+    s = shapes_of(config, trainer.feed.facts, trainer.model.encoder.dtype)
+    found, seconds = measured(trainer), measure.seconds(trainer.segment, repeats)
+    expected = predicted(config, s, parameter_count(trainer.model))
+    return {
+        "gradient": config.model.gradient,
+        "checkpoint": config.model.checkpoint,
+        "tracked": config.model.depth.tracked,
+        "measured": found,
+        "closed": expected,
+        "flops": {part: config.batch * n for part, n in shapes.flops(s).items()},
+        "memory": {"kept and recomputed": expected.peak - expected.side, "parameters' side": expected.side},
+        "seconds": seconds,
+    }
+
+
+def shapes_of(config: Config, facts: Facts, dtype: torch.dtype) -> Shapes:
+    """What the closed form needs to know."""
+    return Shapes(config.model, facts, config.halting, config.loss, dtype.itemsize)
+
+
+def predicted(config: Config, s: Shapes, parameters: int) -> Cost:
+    """The closed form."""
+    parts, casts = shapes.flops(s), shapes.casts(s)
+    backward = sum(parts[part] for part in shapes.BACKWARD)
+    kept = config.batch * shapes.kept(s) + (0 if config.model.checkpoint else casts)
+    waiting = config.batch * (shapes.kept(s) + shapes.kept_again(s)) + casts
+    side = side_bytes(config, s, parameters)
+    return Cost(config.batch * (sum(parts.values()) - backward), config.batch * backward, kept, side, side + waiting)
+
+
+def side_bytes(config: Config, s: Shapes, parameters: int) -> int:
+    """Parameters, gradients, average, and two moments, of which Muon needs one for the cores' matrices.
+
+    Puzzle embeddings are not in it: how many there are is known when the data is.
+    """
+    cores = 2 if config.model.recursion == "hrm" else 1
+    spared = cores * shapes.core_parameters(s) if config.optim.matrices == "muon" else 0
+    return shapes.FLOAT32 * (parameters * (4 + (config.ema is not None)) - spared)
+
+
+def measured(trainer: Trainer) -> Cost:
+    """The same of a trainer at work."""
+    trainer.segment()  # the optimizer makes its moments
+    forward, backward = products(trainer)
+    before, gradients = side(trainer), measure.parameter_bytes(trainer.model)
+    peak = before + memory.peak_increase(trainer.segment, trainer.device)
+    return Cost(forward, backward, kept(trainer), before + gradients, peak)
+
+
+def products(trainer: Trainer) -> tuple[int, int]:
+    """FLOPs of matrix products, forward and backward.
+
+    torch counts the fused attention of a CPU as nothing and the scores that CUDA's computes again as work of its own.
+    So attention runs as plain products here, which are counted as they are.
+    """
+    with sdpa_kernel(SDPBackend.MATH):
+        with FlopCounterMode(display=False) as forward:
+            loss = trainer.forward()[0]
+        with FlopCounterMode(display=False) as backward:
+            loss.backward()
+    trainer.model.zero_grad()
+    return forward.get_total_flops(), backward.get_total_flops()
+
+
+def kept(trainer: Trainer) -> int:
+    """Bytes that wait for the backward pass, each tensor once; neither parameters nor buffers."""
+    with memory.storages((*trainer.model.parameters(), *trainer.model.buffers())) as found:
+        trainer.forward()
+    return sum(found.values())
+
+
+def side(trainer: Trainer) -> int:
+    """Bytes of parameters, optimizer and average between two steps, when there are no gradients."""
+    average = 0 if trainer.ema is None else measure.parameter_bytes(trainer.averaged)
+    moments = sum(map(measure.optimizer_bytes, trainer.optimizers.optimizers))
+    return measure.parameter_bytes(trainer.model) + average + moments

@@ -1,0 +1,106 @@
+"""Hours and memory of a run: `python -m eval.cost plan model=trm task=sudoku scale=paper device=h100 utilisation=0.4`
+
+By arithmetic alone; nothing is trained and no GPU is needed. FLOPs are those of matrix products. Utilisation is the
+share of the device's peak that they reach over the whole of training: an assumption, for you to measure with
+`python -m eval.speed`. Evaluation and the building of data take time on top, and the puzzle embeddings of ARC memory.
+"""
+
+import re
+from dataclasses import asdict
+
+import torch
+
+from conf.cli import composed
+from conf.schema import Config, training_config
+from data.registry import make_task
+from eval.cost import shapes
+from eval.cost.charts import stacks
+from eval.cost.model_report import schemes_of
+from eval.cost.models import predicted, shapes_of, with_scheme
+from eval.cost.words import FILES, Report, split
+from tinyreason.errors import UserError
+from tinyreason.models import DTYPES, make_model, parameter_count
+
+# 10^12 FLOP/s of dense bf16 products, 10^9 bytes of memory: NVIDIA's data sheets, SXM where there is a choice
+DEVICES = {
+    "h200": (989.4, 141),
+    "h100": (989.4, 80),
+    "a100": (312.0, 80),
+    "a100-40gb": (312.0, 40),
+    "l40s": (362.05, 48),
+    "rtx4090": (165.2, 24),
+    "l4": (121.0, 24),
+}
+USED = 0.9  # of the memory; the rest is for the context, for fragments, for what a backward pass needs in between
+OWN = {"device": "h100", "utilisation": "0.4", "gradients": None} | FILES
+USAGE = (
+    "python -m eval.cost plan model=trm task=sudoku scale=paper device=h100 utilisation=0.4 [gradients=one_step,full]"
+)
+HEAD = "gradient | recomputed | GF a puzzle and segment | EF in all | hours | GiB needed | largest batch that fits"
+
+
+def plan(words: list[str]) -> None:
+    """Print the plan. Raises UserError for words that have none."""
+    own, others = split(words, OWN)
+    (peak, memory), share = device_of(own["device"]), share_of(own["utilisation"])
+    config = training_config(composed(others))
+    report, segments = Report("plan", own), config.steps * config.batch
+    report.say(
+        f"{config.steps:,} steps of {config.batch:,} slots: {segments / 1e6:,.1f} million segments of one puzzle.\n"
+        f"{own['device']}: {peak:g} TFLOP/s in dense bf16, of which {share:g} is assumed to be reached; {memory} GB.\n"
+    )
+    report.head(HEAD)
+    rows = []
+    for gradient in schemes_of(own["gradients"] or config.model.gradient, config):
+        for checkpoint in (False, True):
+            rows.append(planned(with_scheme(config, gradient, checkpoint), peak * 1e12 * share, memory * 1e9 * USED))
+            report.say(line(rows[-1]))
+    report.say("\nMatrix products alone; without evaluation, and without the puzzle embeddings of ARC.")
+    numbers = {"words": others, "device": own["device"], "utilisation": share, "segments": segments, "rows": rows}
+    bars = {f"{row['gradient']}{', recomputed' * row['checkpoint']}": [row["flops"], row["memory"]] for row in rows}
+    report.finish(numbers, lambda path: stacks(path, bars, "the whole of training"))
+
+
+def planned(config: Config, speed: float, memory: float) -> dict:
+    """One row: at `speed` FLOP/s, with `memory` bytes to use."""
+    s = shapes_of(config, make_task(config.task).facts, DTYPES["bfloat16"])
+    with torch.device("meta"):
+        parameters = parameter_count(make_model(config.model, s.facts, torch.device("meta")))
+    needed = predicted(config, s, parameters)
+    carry = config.batch * shapes.slot_bytes(s)
+    slot = shapes.kept(s) + shapes.kept_again(s) + shapes.slot_bytes(s)
+    fixed = needed.peak + carry - config.batch * slot
+    parts = {part: n * config.batch * config.steps for part, n in shapes.flops(s).items()}
+    return asdict(needed) | {
+        "gradient": config.model.gradient,
+        "checkpoint": config.model.checkpoint,
+        "flops": parts,
+        "memory": {"kept and recomputed": needed.peak - needed.side, "parameters' side": needed.side, "carry": carry},
+        "each": sum(shapes.flops(s).values()),
+        "hours": sum(parts.values()) / speed / 3600,
+        "largest_batch": max(0, int((memory - fixed) // slot)),
+    }
+
+
+def line(row: dict) -> str:
+    """One row of the table."""
+    again, every = "yes" if row["checkpoint"] else "no", sum(row["flops"].values())
+    size = sum(row["memory"].values()) / 2**30
+    return (
+        f"| {row['gradient']} | {again} | {row['each'] / 1e9:.2f} | {every / 1e18:.4g} | {row['hours']:.3g} | "
+        f"{size:.1f} | {row['largest_batch']:,} |"
+    )
+
+
+def device_of(name: str) -> tuple[float, int]:
+    """Peak and memory of a device, by its name."""
+    if name not in DEVICES:
+        raise UserError(f"device={name} is unknown; type one of {', '.join(DEVICES)}")
+    return DEVICES[name]
+
+
+def share_of(value: str) -> float:
+    """Above 0, up to 1."""
+    if not re.fullmatch(r"\d*\.?\d+", value) or not 0 < float(value) <= 1:
+        raise UserError(f"utilisation={value} must be above 0 and up to 1; type utilisation=0.4")
+    return float(value)
