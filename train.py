@@ -8,8 +8,13 @@ import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch loads: spinning threads starve shared cores
 
+import re
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from omegaconf import DictConfig
@@ -18,11 +23,14 @@ from tqdm import tqdm
 from conf.cli import choose_scale, command, pick_device
 from conf.run import RunFolder, default_name
 from conf.schema import Config, training_config
+from conf.stop import Stop, Stopped
 from conf.track import Guarded, make_tracker
 from data.registry import load_task
 from data.task import Task
 from eval.solve import Solver, brief, save_submission, solve
+from tinyreason.errors import UserError
 from tinyreason.feed import Stream
+from tinyreason.guard import PATIENCE
 from tinyreason.models import parameter_count
 from tinyreason.puzzle import Puzzles
 from tinyreason.trainer import Trainer
@@ -31,59 +39,107 @@ from tinyreason.trainer import Trainer
 def train(config: Config) -> dict:
     """Train, evaluate, and leave runs/<name>/ complete. Returns what result.json holds."""
     trainer, task, splits, folder = begin(config)
-    solver, tracker, watched = solver_of(trainer, config), make_tracker(config), config.eval.split
-    shown, before, began = {}, trainer.seconds, time.monotonic()
+    tracker = make_tracker(config)
+    try:
+        with Stop() as stop:
+            learn(config, trainer, task, splits, folder, tracker, stop)
+            with stop.interruptible():
+                solver = solver_of(trainer, config)
+                found = solve(solver, task, splits["test"], "test", votes=config.eval.votes)
+        return finish(config, trainer, found, folder, tracker)
+    except Stopped:
+        save(config, trainer, folder)
+        tracker.finish()
+        print(f"stopped by {stop.signal.name} at step {trainer.step}, saved; the same command goes on from here")
+        sys.exit(stop.code)
+    finally:
+        folder.lock.release()
+
+
+def learn(
+    config: Config, trainer: Trainer, task: Task, splits: dict, folder: RunFolder, tracker: Guarded, stop: Stop
+) -> None:
+    """Segment after segment, to the last step or until time is up. Raises Stopped where a signal asks for it."""
+    solver, watched = solver_of(trainer, config), config.eval.split
+    shown, begun, before, began = {}, trainer.step, trainer.seconds, time.monotonic()
     bar = tqdm(initial=trainer.step, total=config.steps, unit="step", disable=None, dynamic_ncols=True)
 
     while trainer.step < config.steps:
+        # once in a while: evaluate the averaged weights on puzzles held out of training
+        due, best = trainer.step and trainer.step % config.eval_every == 0, False
+        if due and len(splits[watched]) and (watched, trainer.step) not in folder.evaluated:
+            with stop.interruptible():
+                found = solve(solver, task, splits[watched], watched, config.eval.puzzles)
+            log(evaluation(trainer, "eval", watched, found), folder, tracker)
+            shown, best = {watched: f"{found['exact_accuracy']:.1%}"}, trainer.is_best(found["exact_accuracy"])
+            tqdm.write(f"step {trainer.step}, {trainer.seconds:.0f} s, {watched}: {brief(found)}")
+
+        # once in a while: save
+        if best or (trainer.step > begun and trainer.step % config.save_every == 0):
+            save(config, trainer, folder)
+        if config.max_minutes is not None and trainer.seconds - before > 60 * config.max_minutes:
+            tqdm.write(f"max_minutes={config.max_minutes} are over; the same command goes on from here")
+            break
+        if stop.signal:
+            raise Stopped
+
         trainer.segment()
         bar.update()
         trainer.seconds = before + time.monotonic() - began
 
         # once in a while: look at the loss, for which the host waits for the device
-        if trainer.step % config.log_every == 0:
+        look = trainer.step % config.log_every == 0
+        if look:
             record = {"kind": "train", "step": trainer.step, "seconds": trainer.seconds} | trainer.meter.read()
             log(record, folder, tracker)
             bar.set_postfix(shown | {"loss": f"{record['loss']:.3f}", "exact": f"{record['exact']:.1%}"})
-
-        # once in a while: evaluate the averaged weights on puzzles held out of training
-        if len(splits[watched]) and trainer.step % config.eval_every == 0 and trainer.step < config.steps:
-            found = solve(solver, task, splits[watched], watched, config.eval.puzzles)
-            log(evaluation(trainer, watched, found), folder, tracker)
-            shown = {watched: f"{found['exact_accuracy']:.1%}"}
-            tqdm.write(f"step {trainer.step}, {trainer.seconds:.0f} s, {watched}: {brief(found)}")
-
-        # once in a while: save
-        if trainer.step % config.save_every == 0:
-            trainer.save(folder.checkpoints)
-        if config.max_minutes is not None and trainer.seconds - before > 60 * config.max_minutes:
-            tqdm.write(f"max_minutes={config.max_minutes} are over; the same command goes on from here")
-            break
+        if (look or trainer.device.type == "cpu") and trainer.guard.lost():
+            raise UserError(f"{PATIENCE} steps in a row had a loss or a gradient that is not finite; {folder.advice()}")
 
     bar.close()
-    trainer.save(folder.checkpoints)
-    found = solve(solver, task, splits["test"], "test", votes=config.eval.votes)
-    return finish(config, trainer, found, folder, tracker)
+    save(config, trainer, folder)
 
 
 def begin(config: Config) -> tuple[Trainer, Task, dict[str, Puzzles], RunFolder]:
     """First all that can be refused; then the data, the model, and the folder as it was where the run goes on."""
     device, folder = pick_device(config.device), RunFolder(config)
-    task, splits = load_task(config.task)
-    torch.manual_seed(config.seed)
-    trainer = Trainer(config, task.facts, Stream(splits["train"], task.augment, config.seed), device)
-    if folder.start:
-        trainer.load(folder.start)
-        print(f"going on from step {trainer.step} ({folder.start}), {config.steps - trainer.step} steps left")
+    try:
+        start = folder.start()
+        task, splits = load_task(config.task)
+        torch.manual_seed(config.seed)
+        trainer = Trainer(config, task.facts, Stream(splits["train"], task.augment, config.seed), device)
+        if start:
+            go_on(trainer, *start)
+    except UserError:
+        folder.leave()
+        raise
     folder.begin(trainer.step)
     describe(config, trainer, task, splits, folder)
     return trainer, task, splits, folder
 
 
+def go_on(trainer: Trainer, path: Path, state: dict) -> None:
+    """From a checkpoint. Raises UserError if it is not of such a run."""
+    try:
+        changed = trainer.load_state_dict(state)
+    except (KeyError, ValueError, RuntimeError, TypeError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:100]
+        raise UserError(f"{path} does not fit this model and optimizer ({reason}); type name=NEW") from None
+    print(f"going on from step {trainer.step} ({path})")
+    if changed:
+        print(f"note: not to the last bit the run that was not stopped: {'; '.join(changed)}")
+
+
+def save(config: Config, trainer: Trainer, folder: RunFolder) -> None:
+    """A checkpoint of this step."""
+    best = trainer.best["step"] if trainer.best else None
+    folder.save(trainer.step, trainer.state_dict(carry=config.checkpoint.carry == "keep"), best)
+
+
 def finish(config: Config, trainer: Trainer, found: dict, folder: RunFolder, tracker: Guarded) -> dict:
     """Write down what was found on the test puzzles."""
     save_submission(found, folder.path)
-    log(evaluation(trainer, "test", found), folder, tracker)
+    log(evaluation(trainer, "final", "test", found), folder, tracker)
     result = trainer.result() | {"finished": trainer.step >= config.steps, "test": found}
     folder.finish(result)
     tracker.finish()
@@ -98,9 +154,9 @@ def solver_of(trainer: Trainer, config: Config) -> Solver:
     return Solver(model, depth, halting, segments, options.halt, options.batch, trainer.device)
 
 
-def evaluation(trainer: Trainer, split: str, found: dict) -> dict:
+def evaluation(trainer: Trainer, kind: str, split: str, found: dict) -> dict:
     """A line for the log: the metrics that are numbers."""
-    head = {"kind": "eval", "split": split, "step": trainer.step, "seconds": trainer.seconds}
+    head = {"kind": kind, "split": split, "step": trainer.step, "seconds": trainer.seconds}
     return head | {k: v for k, v in found.items() if not isinstance(v, str | dict)}
 
 
@@ -126,9 +182,26 @@ def describe(config: Config, trainer: Trainer, task: Task, splits: dict, folder:
         print(f"note: {line}")
 
 
+@contextmanager
+def memory_advice(config: Config) -> Iterator[None]:
+    """One line instead of a traceback where memory runs out."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:  # torch.OutOfMemoryError is a RuntimeError
+        if isinstance(error, RuntimeError) and not re.search("out of memory|allocate memory", str(error)):
+            raise
+        peak = f", {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB in use" if torch.cuda.is_available() else ""
+        half = max(1, (config.micro_batch or config.batch) // 2)
+        options = f"micro_batch={half}, model.checkpoint=true, or a smaller eval.batch="
+        raise UserError(
+            f"out of memory at batch={config.batch}{peak}; type {options}; the same name= goes on"
+        ) from None
+
+
 def main(words: DictConfig) -> None:
     config = training_config(words)
-    train(replace(config, name=config.name or default_name()))
+    with memory_advice(config):
+        train(replace(config, name=config.name or default_name()))
 
 
 if __name__ == "__main__":

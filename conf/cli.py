@@ -30,7 +30,7 @@ def command(config_name: str, function: Callable[[DictConfig], None]) -> None:
         try:
             function(words)
         except UserError as error:  # here and not below, lest Hydra announces a failed job first
-            fail(str(error))
+            fail(str(error), error.exit_code)
         except OSError as error:  # a full disk, a file where a folder should be, no permission
             fail(f"{error.filename}: {error.strerror}")
 
@@ -64,10 +64,10 @@ def program() -> str:
     return path.name if path.parent.resolve() == CONF.parent else f"-m {path.parent.name}.{path.stem}"
 
 
-def fail(message: str) -> None:
+def fail(message: str, code: int = 2) -> None:
     """Say what is wrong and leave."""
     print(f"error: {message}", file=sys.stderr)
-    sys.exit(2)
+    sys.exit(code)
 
 
 def choose_scale() -> None:

@@ -3,20 +3,27 @@
 A folder is never silently overwritten: a finished run is refused, a started one goes on or is refused.
 """
 
+import fcntl
 import json
+import os
 import re
+import sys
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
 import yaml
 from hydra.core.hydra_config import HydraConfig
 
+from conf.plain_yaml import read_yaml
 from conf.schema import Config, flat, plain
 from tinyreason import checkpoint
 from tinyreason.errors import UserError
+from tinyreason.files import write_whole
 
 # Choices that do not change what is learnt: they neither name a run nor keep one from going on
-INCIDENTAL = ("name", "resume", "device", "max_minutes", "log_every", "save_every", "compile", "logger", "eval")
+INCIDENTAL = ("name", "resume", "resume_override", "device", "max_minutes", "log_every", "save_every", "compile")
+INCIDENTAL += ("logger", "eval", "checkpoint", "micro_batch")
 
 
 def default_name() -> str:
@@ -30,38 +37,39 @@ def default_name() -> str:
 
 
 class RunFolder:
-    """runs/<name>/. `start` is the checkpoint to go on from, or None. Nothing is written before `begin`."""
+    """runs/<name>/, for this process alone. Nothing but the lock is written before `begin`."""
 
     def __init__(self, config: Config, root: Path = Path("runs")):
         if not re.fullmatch(r"\w[\w.-]*", config.name):
             raise UserError(f"name={config.name} must be letters, digits, '.', '_', '-': it becomes a folder of runs/")
         self.path, self.config = root / config.name, config
-        self.checkpoints = self.path / "checkpoints"
-        self.start = self.find_start()
+        self.checkpoints, self.full = self.path / "checkpoints", False
+        self.path.mkdir(parents=True, exist_ok=True)
+        self.lock = Lock(self.path)
 
-    def find_start(self) -> Path | None:
-        """What `resume=` asks for. Raises UserError where that is not to be had."""
+    def start(self) -> tuple[Path, dict] | None:
+        """The checkpoint that `resume=` asks for and what is in it. Raises UserError where that is not to be had."""
         resume, begun = self.config.resume, (self.path / "config.yaml").exists()
         if begun and resume == "false":
             raise UserError(f"{self.path} exists; type name=NEW for another run, or resume=auto to go on with it")
         if self.finished():
             raise UserError(f"{self.path} is a finished run; type name=NEW for another, or delete the folder")
-        if begun:
+        if begun and not self.config.resume_override:
             self.refuse_changes()
-        newest = checkpoint.newest(self.checkpoints)
-        if resume == "true" and newest is None:
-            raise UserError(
-                f"resume=true, but {self.checkpoints} holds no checkpoint; type resume=auto to start the run"
-            )
-        return newest if resume in ("auto", "true") else None if resume == "false" else self.named(Path(resume), begun)
+        if resume not in ("auto", "true", "false"):
+            return self.named(Path(resume), begun)
+        found = checkpoint.newest_good(self.checkpoints, warn) if resume != "false" else None
+        if resume == "true" and found is None:
+            raise UserError(f"resume=true, but {self.checkpoints} has no checkpoint; type resume=auto to start the run")
+        return found
 
-    def named(self, path: Path, begun: bool) -> Path:
+    def named(self, path: Path, begun: bool) -> tuple[Path, dict]:
         """The checkpoint `path`, of this run or to begin a new run from."""
         if not path.is_file():
             raise UserError(f"resume={path}: no such checkpoint; type resume=auto, true, false or a path")
         if begun and path.resolve().parent != self.checkpoints.resolve():
             raise UserError(f"{self.path} exists; type name=NEW to begin a run from {path}")
-        return path
+        return path, checkpoint.load(path)
 
     def finished(self) -> bool:
         """The run has reached its last step."""
@@ -77,29 +85,87 @@ class RunFolder:
         keys = [k for k in sorted(before.keys() | now.keys()) if k.split(".")[0] not in INCIDENTAL]
         changed = [f"{k} {before.get(k)} -> {now.get(k)}" for k in keys if before.get(k) != now.get(k)]
         if changed:
-            raise UserError(
-                f"{self.path} was begun with other options ({', '.join(changed)}); type name=NEW or undo them"
-            )
+            diff = f"{self.path} was begun with other options ({', '.join(changed)})"
+            raise UserError(f"{diff}; type name=NEW, undo them, or type resume_override=true")
 
     def begin(self, step: int) -> None:
         """Make the folder what it was after `step`: later checkpoints and log lines are about to be made again."""
         self.checkpoints.mkdir(parents=True, exist_ok=True)
-        checkpoint.write_whole(self.path / "config.yaml", yaml.safe_dump(plain(self.config), sort_keys=False).encode())
-        for later in self.checkpoints.glob("step_*.pt"):
-            if later > checkpoint.path_of(self.checkpoints, step):
-                later.unlink()
+        for folder in (self.path, self.checkpoints):
+            checkpoint.sweep(folder)
+        checkpoint.remove_after(self.checkpoints, step)
+        write_whole(self.path / "config.yaml", yaml.safe_dump(plain(self.config), sort_keys=False).encode())
         path = self.path / "log.jsonl"
         lines = path.read_text().splitlines() if path.exists() else []
-        kept = [line for line in lines if step_of(line) <= step]
-        checkpoint.write_whole(path, "".join(line + "\n" for line in kept).encode())
+        kept = [line for line in lines if step_of(line) <= step and '"kind": "final"' not in line]
+        write_whole(path, "".join(line + "\n" for line in kept).encode())
+        self.evaluated = {(line["split"], line["step"]) for line in map(json.loads, kept) if line["kind"] == "eval"}
+
+    def leave(self) -> None:
+        """Nothing came of it: do not leave an empty folder behind."""
+        self.lock.release()
+        if not (self.path / "config.yaml").exists():
+            (self.path / "lock").unlink(missing_ok=True)
+            with suppress(OSError):  # somebody's files are in it
+                self.path.rmdir()
+                self.path.parent.rmdir()
+
+    def advice(self) -> str:
+        """Which checkpoint to begin again from, for a run that has gone wrong."""
+        newest = checkpoint.newest(self.checkpoints)
+        if newest is None:
+            return "nothing was saved yet; type name=NEW and a lower optim.lr="
+        return f"type name=NEW resume={newest} and a lower optim.lr= to go on from there"
+
+    def save(self, step: int, state: dict, best: int | None) -> None:
+        """A checkpoint of `step`; on a full disk the old ones stay, and training goes on."""
+        try:
+            checkpoint.save(self.checkpoints, step, state)
+            self.full = False
+        except OSError as error:
+            self.complain(f"step {step} could not be saved ({error.strerror}); the checkpoints before it are kept")
+            return
+        with suppress(OSError):  # what cannot be deleted now will be later
+            checkpoint.prune(self.checkpoints, self.config.checkpoint.keep_last, best)
 
     def log(self, record: dict) -> None:
         """Append one line to log.jsonl; a killed process loses none that was written."""
-        with (self.path / "log.jsonl").open("a") as file:
-            file.write(json.dumps(record) + "\n")
+        try:
+            with (self.path / "log.jsonl").open("a") as file:
+                file.write(json.dumps(record) + "\n")
+        except OSError as error:
+            self.complain(f"log.jsonl could not be written ({error.strerror})")
+
+    def complain(self, message: str) -> None:
+        """Once, until it works again."""
+        if not self.full:
+            warn(f"{self.path}: {message}; training goes on, make room on the disk")
+        self.full = True
 
     def finish(self, result: dict) -> None:
-        checkpoint.write_whole(self.path / "result.json", (json.dumps(result, indent=1) + "\n").encode())
+        write_whole(self.path / "result.json", (json.dumps(result, indent=1) + "\n").encode())
+
+
+class Lock:
+    """Holds a run's folder until it is released or this process ends, however it ends."""
+
+    def __init__(self, folder: Path):
+        self.descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = os.read(self.descriptor, 20).decode(errors="replace").strip() or "another"
+            self.release()
+            raise UserError(f"{folder} is in use by process {holder}; wait for it, or type name=NEW") from None
+        os.ftruncate(self.descriptor, 0)
+        os.write(self.descriptor, f"{os.getpid()}\n".encode())
+
+    def release(self) -> None:
+        os.close(self.descriptor)
+
+
+def warn(message: str) -> None:
+    print(f"warning: {message}", file=sys.stderr)
 
 
 def step_of(line: str) -> float:
@@ -115,10 +181,4 @@ def read_config(run: Path) -> dict:
     path = run / "config.yaml"
     if not path.is_file():
         raise UserError(f"{run} is not a run (it has no config.yaml); type run=runs/NAME of a folder in runs/")
-    try:
-        config = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError):
-        config = None
-    if not isinstance(config, dict):
-        raise UserError(f"{path}: damaged, no configuration; type name=NEW for a new run")
-    return config
+    return read_yaml(path)

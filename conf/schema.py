@@ -41,16 +41,26 @@ class LoggerConfig:
 
 
 @dataclass
+class CheckpointConfig:
+    """What is kept of a run while it trains."""
+
+    keep_last: int  # newest checkpoints; the one that was best on held-out puzzles is kept too
+    carry: str  # keep | drop
+
+
+@dataclass
 class Config(Training):
     """A training run, as the command line knows it."""
 
     task: dict[str, Any]  # `name`, `seed`, and the keyword arguments of the task
     logger: LoggerConfig
     eval: EvalConfig
+    checkpoint: CheckpointConfig
     scale: str
     name: str | None
     device: str
     resume: str  # auto | true | false | path
+    resume_override: bool  # go on although options have changed
     max_minutes: float | None
     log_every: int
     eval_every: int
@@ -59,9 +69,10 @@ class Config(Training):
 
 @dataclass
 class SolveConfig:
-    """An evaluation of a finished or started run."""
+    """An evaluation of a finished or started run, or of an exported model."""
 
     run: str
+    source: Any  # other files for the task's
     split: str
     max_puzzles: int | None
     segments: int | None
@@ -91,8 +102,10 @@ def typed(schema: type, config: Mapping[str, Any]):
             raise UserError(
                 f"{missing[0]} is missing; type {missing[0]}={'runs/NAME' if missing[0] == 'run' else 'DIR'}"
             )
+        if not isinstance(config, DictConfig) and "${" in repr(config):  # of a file, not typed by the user
+            raise UserError("a saved configuration has a '${...}', which is not followed; write a plain value")
         return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), config))
-    except OmegaConfBaseException as error:
+    except (OmegaConfBaseException, OverflowError) as error:  # the latter for a whole number that no float holds
         key = getattr(error, "full_key", None) or "config"
         raise UserError(f"{key}: {str(error).splitlines()[0]}") from None
 
@@ -104,6 +117,8 @@ def plain(config) -> dict:
 
 RANGES = {  # key: (least, most); None passes both, as does a None value
     **dict.fromkeys(("steps", "batch", "log_every", "eval_every", "save_every"), (1, None)),
+    **dict.fromkeys(("micro_batch",), (1, None)),
+    **dict.fromkeys(("checkpoint.keep_last",), (2, None)),
     **dict.fromkeys(("eval.batch", "eval.segments", "eval.puzzles", "halting.segments"), (1, None)),
     **dict.fromkeys((f"model.{k}" for k in ("width", "heads", "layers", "inner_multiple")), (1, None)),
     **dict.fromkeys(("model.H_cycles", "model.L_cycles"), (1, None)),
@@ -116,6 +131,7 @@ RANGES = {  # key: (least, most); None passes both, as does a None value
 }
 CHOICES = {
     "compile": ("auto", "true", "false"),
+    "checkpoint.carry": ("keep", "drop"),
     "logger.tracker": ("none", "wandb"),
     "eval.split": ("train", "valid", "test"),
     "model.recursion": tuple(MODELS),

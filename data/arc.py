@@ -61,6 +61,8 @@ class ARC(Task):
         for key, value in {"train_puzzles": train_puzzles, "test_puzzles": test_puzzles}.items():
             fits = (value is None and source != "generate") or whole(value, 0)
             require(key, value, fits, "a number of tasks, or null for all of a source")
+        for key, value in {"translate": translate, "augment": augment}.items():
+            require(key, value, isinstance(value, bool), "true or false")
         self.source = source if isinstance(source, str) else [str(one) for one in source]
         self.canvas, self.train_puzzles, self.test_puzzles = canvas, train_puzzles, test_puzzles
         self.copies, self.translate = (copies, translate) if augment else (1, False)
@@ -211,6 +213,9 @@ class ARC(Task):
         if replace(found, num_puzzle_identifiers=1) != Facts(VOCAB, (self.canvas, self.canvas)):
             size = f"{found.vocab_size} tokens on {found.grid[0]} x {found.grid[1]} cells"
             raise UserError(f"task.source={self.source}: {size}; task.canvas={self.canvas} asks for ARC of that size")
+        for name, puzzles in self.splits.items():
+            if (puzzles.puzzle_identifiers == found.blank_identifier_id).any():
+                raise UserError(f"task.source={self.source}: a {name} puzzle has the blank identifier, that of no task")
         self.facts, self.notes = found, []
         self.augmentations, self.names = parse_names(names)
         return self.splits

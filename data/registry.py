@@ -1,6 +1,8 @@
 """The tasks by name. A new task is a file beside this one, a line here, and a yaml in `conf/task/`."""
 
 from collections.abc import Mapping
+from inspect import signature
+from pathlib import Path
 from typing import Any
 
 from data.arc import ARC
@@ -16,12 +18,26 @@ TASKS: dict[str, type[Task]] = {"sudoku": Sudoku, "maze": Maze, "arc": ARC}
 def make_task(config: Mapping[str, Any]) -> Task:
     """The task of a `task:` config, nothing loaded yet. Raises UserError for a wrong name or option."""
     options = dict(config)
-    name, seed = options.pop("name"), options.pop("seed")
-    if name not in TASKS:
+    name, seed = options.pop("name", None), options.pop("seed", None)
+    if not isinstance(name, str) or name not in TASKS:
         raise UserError(f"task={name} is unknown; type one of {', '.join(TASKS)}")
-    if not isinstance(seed, int) or seed < 0:
+    if type(seed) is not int or seed < 0:
         raise UserError(f"task.seed={seed} must be a whole number, 0 or more")
+    refuse_misfits(name, options)
     return TASKS[name](**options)
+
+
+def refuse_misfits(name: str, options: Mapping[str, Any]) -> None:
+    """Raises UserError unless the options have the names that the task takes, and its sources are names too."""
+    wanted = signature(TASKS[name]).parameters
+    for key in sorted(options.keys() - wanted.keys(), key=str):
+        raise UserError(f"task.{key} is no option of task={name}; it has {', '.join(wanted)}")
+    for key in sorted(wanted.keys() - options.keys()):
+        raise UserError(f"task.{key} is missing from the options of task={name}")
+    source = options["source"]
+    sources = source if isinstance(source, list | tuple) else [source]
+    if not sources or not all(isinstance(one, str | Path) for one in sources):
+        raise UserError(f"task.source={source} must be a name, or a list of names")
 
 
 def load_task(config: Mapping[str, Any]) -> tuple[Task, dict[str, Puzzles]]:

@@ -38,7 +38,7 @@ def resolve(source: Source) -> Path | list[Path]:
     A path that was resolved before comes back unchanged.
     """
     if isinstance(source, str) and source.startswith("hub:"):
-        return _download(source)
+        return download(source, "task.source", "dataset", HUB_FILES)
     if isinstance(source, str | Path):
         return _existing(source)
     if not isinstance(source, Sequence) or len(source) != 2:
@@ -108,8 +108,12 @@ def choose(total: int, counts: dict[str, int | None], seed: int, where: Path) ->
 
 
 def _existing(source: str | Path) -> Path:
-    path = Path(source).expanduser()
-    if "\0" in str(path) or not path.exists():
+    try:
+        path = Path(source).expanduser()
+        found = path.exists()
+    except (OSError, RuntimeError, ValueError):  # a name too long, the home of nobody, a NUL
+        found = False
+    if not found:
         raise UserError(f"task.source={str(source)!r}: no such file or directory; a source is {KINDS}")
     return path
 
@@ -123,19 +127,33 @@ def _csv_in(directory: Path, split: str) -> Path:
     raise UserError(f"{directory}: no {split}.csv, {split}.csv.gz or train/dataset.json in it; a source is {KINDS}")
 
 
-def _download(source: str) -> Path:
-    name = HUB_NAME.fullmatch(source)
-    if name is None or ".." in source or "--" in name[1]:
-        raise UserError(f"task.source={source!r}: not of the form hub:owner/name[@revision]")
+def hub_parts(name: str, key: str) -> tuple[str, str | None]:
+    """(owner/name, revision) of `hub:owner/name[@revision]`, the value of the option `key`. Raises UserError."""
+    found = HUB_NAME.fullmatch(name)
+    if found is None or ".." in name or "--" in found[1]:
+        raise UserError(f"{key}={name!r}: not of the form hub:owner/name[@revision]")
+    return found[1], found[2]
+
+
+def download(name: str, key: str, kind: str, files: list[str]) -> Path:
+    """The local copy of the `files` (patterns) of a `kind` ("dataset", "model") on the hub; `name` as in `hub_parts`.
+
+    Found in the hub's cache if it is there. Raises UserError, one line.
+    """
+    repository, revision = hub_parts(name, key)
     try:
         from huggingface_hub import snapshot_download
     except ImportError:
-        raise UserError("task.source=hub:... needs the hub extra: pip install -e '.[hub]'") from None
+        raise UserError(f"{key}=hub:... needs the hub extra: pip install -e '.[hub]'") from None
     try:
-        return Path(snapshot_download(name[1], repo_type="dataset", revision=name[2], allow_patterns=HUB_FILES))
+        return Path(snapshot_download(repository, repo_type=kind, revision=revision, allow_patterns=files))
     except Exception as error:  # every transport fails in its own class; all of them are the user's to mend
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"task.source={source}: cannot be downloaded: {reason[:300]}") from None
+        raise UserError(f"{key}={name}: cannot be downloaded: {reason_of(error)}") from None
+
+
+def reason_of(error: Exception) -> str:
+    """One line about what a library raised."""
+    return (" ".join(str(error).split()) or type(error).__name__)[:300]
 
 
 def _lines(path: Path) -> Iterator[str]:

@@ -189,4 +189,4 @@ if __name__ == "__main__":
     try:
         main(sys.argv[1:])
     except UserError as error:
-        fail(str(error))
+        fail(str(error), error.exit_code)

@@ -1,5 +1,6 @@
 """How much of a split does a model solve? `python -m eval.solve run=runs/NAME [split=test] [halt=true] [json=FILE]`
 
+`run` may also be a folder that `eval.export` wrote, or one on the hub, `hub:owner/name[@revision]`.
 The evaluation inside training is this `solve`. Every puzzle gets all segments, as in the references, unless `halt`
 takes the answer at the first segment where the halting head says that it is finished (such puzzles leave the batch).
 
@@ -10,6 +11,7 @@ import hashlib
 import json
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,20 +19,23 @@ from omegaconf import DictConfig
 from scipy.stats import binomtest
 
 from conf.cli import command, pick_device
-from conf.run import read_config
-from conf.schema import Config, SolveConfig, at_least, typed
+from conf.run import read_config, warn
+from conf.schema import Config, SolveConfig, at_least, check, typed
 from data.arc import ARC
 from data.registry import load_task
 from data.task import Task
+from eval import exported
 from eval.arc_vote import vote, write_submission
+from eval.exported import Exported
 from tinyreason import checkpoint
 from tinyreason.errors import UserError
 from tinyreason.halting import Halting, make_halting
 from tinyreason.losses import cell_accuracy, exact
-from tinyreason.models import RecursiveModel, make_model
+from tinyreason.models import RecursiveModel
 from tinyreason.puzzle import Batch, Facts, Puzzles, Rows
 from tinyreason.recursion import Depth
 from tinyreason.segment import Carry
+from tinyreason.weights import build
 
 
 @dataclass
@@ -164,42 +169,72 @@ def save_submission(found: dict, folder: Path) -> None:
         print(f"wrote {folder / 'submission.json'}")
 
 
-def load_model(run: Path, config: Config, facts: Facts, weights: str, device: torch.device) -> RecursiveModel:
-    """The trained model of a run, its averaged or its raw weights. Raises UserError if the run has no checkpoint."""
-    newest = checkpoint.newest(run / "checkpoints")
-    if newest is None:
+def read_saved(run: Path) -> Config | Exported:
+    """What a run, or an exported model, says of itself, every value checked. Raises UserError."""
+    if exported.is_exported(run):
+        return exported.read(run)
+    config = typed(Config, read_config(run))
+    check(config)
+    return config
+
+
+def newest_state(run: Path) -> tuple[Path, dict]:
+    """The newest good checkpoint of a run and what is in it. Raises UserError if the run has none."""
+    found = checkpoint.newest_good(run / "checkpoints", warn)
+    if found is None:
         raise UserError(f"{run} has no checkpoint yet; train longer or type save_every=")
+    return found
+
+
+def weights_of(state: dict, weights: str) -> dict:
+    """The averaged or the raw weights in a checkpoint; where nothing was averaged, they are the same."""
     if weights not in ("ema", "raw"):
         raise UserError(f"weights={weights} is unknown; type weights=ema or weights=raw")
-    state = checkpoint.load(newest)
-    model = make_model(config.model, facts, device)
-    try:
-        model.load_state_dict(state["ema"] if weights == "ema" else state["model"])
-    except (KeyError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:100]
-        raise UserError(f"{newest} does not fit {run}/config.yaml ({reason})") from None
-    return model
+    return (weights == "ema" and state.get("ema")) or state.get("model")
+
+
+def load_model(
+    run: Path, config: Config | Exported, facts: Facts, weights: str, device: torch.device
+) -> RecursiveModel:
+    """The trained model of a run or an export, its averaged or its raw weights. Raises UserError if there is none."""
+    if isinstance(config, Exported):
+        if weights != config.weights:
+            note = f"{run} holds the {config.weights} weights alone"
+            if weights != "ema":  # what is asked for when nothing is typed
+                raise UserError(f"{note}; leave weights= out")
+            print(f"note: {note}")
+        return exported.load(run, config, facts, device)
+    path, state = newest_state(run)
+    return build(config.model, facts, weights_of(state, weights), device, f"{path} does not fit {run}/config.yaml")
+
+
+def puzzles_of(config: Config | Exported, source: Any, run: Path) -> tuple[Task, dict[str, Puzzles]]:
+    """The task of a run or an export and its splits, read from `source` if one is given."""
+    if source is None and config.task.get("source") is None:
+        raise UserError(f"{run}: its puzzles were files where it was trained; type source=PATH of yours")
+    return load_task(config.task if source is None else config.task | {"source": source})
 
 
 def main(words: DictConfig) -> None:
     options = typed(SolveConfig, words)
-    run, device = Path(options.run), pick_device(options.device)
+    device = pick_device(options.device)
     at_least(1, batch=options.batch, segments=options.segments, max_puzzles=options.max_puzzles)
     out = Path(options.json) if options.json else None
     if out and not out.parent.is_dir():
         raise UserError(f"json={out}: there is no folder {out.parent}")
-    config = typed(Config, read_config(run))
+    run = exported.folder_of(options.run)
+    config = read_saved(run)
     segments = options.segments or config.eval.segments or config.halting.segments
     halt = config.eval.halt if options.halt is None else options.halt
     votes = config.eval.votes if options.votes is None and options.split == "test" else options.votes or 0
-    task, splits = load_task(config.task)
+    task, splits = puzzles_of(config, options.source, run)
     if options.split not in splits:
         raise UserError(f"split={options.split} is unknown; type one of {', '.join(splits)}")
     model = load_model(run, config, task.facts, options.weights, device)
     batch = options.batch or config.eval.batch
     solver = Solver(model, config.model.depth, make_halting(config.halting), segments, halt, batch, device)
     found = solve(solver, task, splits[options.split], options.split, options.max_puzzles, votes)
-    save_submission(found, out.parent if out else run / "again")
+    save_submission(found, out.parent if out else (Path() if isinstance(config, Exported) else run) / "again")
     print(f"{options.split}: {brief(found)}")
     if out:
         out.write_text(json.dumps(found, indent=1) + "\n")

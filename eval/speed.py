@@ -86,6 +86,6 @@ if __name__ == "__main__":
         choose_scale()
         main(sys.argv[1:])
     except UserError as error:
-        fail(str(error))
+        fail(str(error), error.exit_code)
     except (HydraException, ValueError) as error:
         fail(shorten(str(error)))

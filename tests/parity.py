@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from tinyreason.halting import HaltingConfig, make_halting
-from tinyreason.losses import objective, stablemax
+from tinyreason.losses import objective, stablemax, tally
 from tinyreason.models import ModelConfig, RecursiveModel, State, make_model
 from tinyreason.puzzle import Batch, Facts
 from tinyreason.segment import Carry
@@ -86,8 +86,9 @@ class Golden:
         carry = carry.advance(state, lambda n: self.halting.done(read, n, torch.Generator()))
         with torch.no_grad():
             ahead = model(carry.state, carry.batch, depth)[1]
-        encoder_rows = model.encoder.puzzles.rows
-        loss, sums = objective(read, carry, self.halting, stablemax, lambda: ahead)
+        encoder_rows = model.encoder.puzzles.used[-1][1]
+        loss, losses = objective(read, carry, self.halting, stablemax, lambda: ahead)
+        sums = tally(losses, read, carry)
         loss.backward()
         named = {"loss": "loss", "lm_loss": "answer_loss", "q_halt_loss": "q_halt_loss"}
         named |= {"q_continue_loss": "q_continue_loss"} if of + "q_continue_loss" in self.data else {}

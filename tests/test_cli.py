@@ -1,5 +1,6 @@
 """What a user may type wrong: one line that says what to type instead, exit code 2, and nothing written."""
 
+import importlib
 import os
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import conf
 import train
 from conf import cli
 from data import build
@@ -242,3 +244,9 @@ def started(cwd: Path, *words: str) -> subprocess.CompletedProcess:
 def test_the_programs_refuse_in_one_line(words, said, tmp_path):
     done = started(tmp_path, *words)
     assert_refused((done.returncode, done.stdout, done.stderr), said, tmp_path)
+
+
+def test_a_python_too_new_for_hydra_gets_one_line(monkeypatch):
+    monkeypatch.setattr(sys, "version_info", (3, 14, 0))
+    with pytest.raises(SystemExit, match=r"error: Hydra does not start on Python 3\.14; type python3\.13 -m venv"):
+        importlib.reload(conf)

@@ -113,7 +113,7 @@ def test_fused_attention_counts_as_nothing_on_a_cpu():
     """The trap that `products` avoids. When torch counts it, its plain products can go."""
     trainer, _ = trainer_of("model=trm", *ATTENTION)
     with FlopCounterMode(display=False) as counter:
-        trainer.forward()
+        trainer.forward(trainer.refilled())
     assert counter.get_total_flops() < models.products(trainer)[0]
 
 
@@ -128,7 +128,7 @@ def test_recomputing_does_not_change_the_gradient(name, gradient):
         trainer, _ = trainer_of(*VARIANTS[name], f"model.gradient={gradient}", f"model.checkpoint={checkpoint}")
         for _ in range(3):
             trainer.segment()
-        trainer.forward()[0].backward()
+        trainer.forward(trainer.refilled())[0].backward()
         found.append([p.grad for p in trainer.model.parameters()])
     assert all(g is not None and g.any() for g in found[0] if g is not None)
     for plain, again in zip(*found, strict=True):

@@ -8,7 +8,7 @@ import torch
 from tests import tiny
 from tinyreason.errors import UserError
 from tinyreason.halting import make_halting
-from tinyreason.losses import answer_loss, cell_accuracy, cross_entropy_of, exact, objective, softmax, stablemax
+from tinyreason.losses import answer_loss, cell_accuracy, cross_entropy_of, exact, objective, softmax, stablemax, tally
 from tinyreason.models import Read, State
 from tinyreason.puzzle import IGNORE, Batch
 from tinyreason.segment import Carry
@@ -124,7 +124,8 @@ def a_segment_read() -> tuple[Read, Carry]:
 
 def judged(rule: str, look_ahead=None):
     read, carry = a_segment_read()
-    return objective(read, carry, make_halting(tiny.halting_config(rule)), stablemax, look_ahead)
+    loss, losses = objective(read, carry, make_halting(tiny.halting_config(rule)), stablemax, look_ahead)
+    return loss, tally(losses, read, carry)
 
 
 def test_only_puzzles_that_leave_are_counted_and_only_if_they_have_labels():

@@ -39,7 +39,7 @@ def backward(model: nn.Module, k: int) -> None:
 def trained(model: nn.Module, optimizers: Optimizers, steps: range) -> nn.Module:
     for k in steps:
         backward(model, k)
-        optimizers.step()
+        optimizers.step(torch.tensor(True))
     return model
 
 
@@ -140,7 +140,7 @@ def test_the_schedule_moves_the_weights_as_the_scalar_loop_says():
         backward(model, k)
         for scalar, g in zip(scalars, model.heads.halt.bias.grad.tolist(), strict=True):
             scalar.step(g, 1e-2 * schedule(k, 3, 6, 0.1), 0.9, 0.95, 0.1)
-        optimizers.step()
+        optimizers.step(torch.tensor(True))
     assert model.heads.halt.bias.tolist() == pytest.approx([s.p for s in scalars], abs=1e-6)
 
 
@@ -195,7 +195,7 @@ def test_clipping_bounds_the_gradient_norm_and_leaves_its_direction(clip):
     optimizers.optimizers[0].register_step_pre_hook(lambda *_: seen.update(after=[p.grad.clone() for p in params]))
     backward(model, 0)
     before = torch.cat([p.grad.flatten() for p in params])
-    optimizers.step()
+    optimizers.step(torch.tensor(True))
     after = torch.cat([g.flatten() for g in seen["after"]])
     scale = 1.0 if clip is None else min(1.0, clip / before.norm().item())
     torch.testing.assert_close(after, before * scale, rtol=2e-3, atol=0)

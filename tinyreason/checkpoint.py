@@ -1,67 +1,171 @@
 """A training run on disk, complete: what is needed to go on as if it had not stopped.
 
-Files are written beside their final place, flushed to disk and renamed, so a killed run leaves the old file or the new
-one, and are read with `weights_only=True` and no fallback: a checkpoint cannot run code.
+A checkpoint is `step_00000123.pt`, from `torch.save`, and its manifest `step_00000123.json`. While one is made or
+deleted, its manifest stands under a temporary name; what a killed process leaves in that state does not count and is
+swept. Any other that is not exactly what its manifest says is damaged, and that is told.
+
+A file is read once, compared with its manifest, and the very bytes that were compared are loaded, with
+`weights_only=True` and no fallback: a checkpoint cannot run code.
 """
 
 import hashlib
 import io
 import os
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from tinyreason.errors import UserError
+from tinyreason.errors import Damaged
+from tinyreason.files import leftovers, rename, staged, temporary_of, write_whole
+from tinyreason.manifest import NAME, Content, content_of, encode, intact, manifest_of, path_of, seems_good
 
 
-def save(path: Path, state: dict) -> None:
-    """Write `state` (tensors, numbers, strings, lists, dicts) to `path`, whole or not at all."""
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, buffer.getbuffer())
-
-
-def write_whole(path: Path, content: bytes | memoryview) -> None:
-    """Replace the file at `path`, on disk before this returns; a killed process leaves the old one or the new one."""
-    temporary = path.with_name(f"{path.name}.tmp.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        sync_directory(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def load(path: Path) -> dict:
-    """What `save` wrote, on the CPU. Raises UserError if the file is missing, damaged or not a checkpoint."""
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such checkpoint") from None
-    except Exception as error:  # torch raises a dozen kinds for damaged files
-        kind = type(error).__name__
-        raise UserError(f"{path}: damaged, or no checkpoint ({kind}); delete it to use the one before") from None
-
-
-def path_of(directory: Path, step: int) -> Path:
-    """The checkpoint of a step."""
-    return directory / f"step_{step:08d}.pt"
+def steps(directory: Path) -> list[int]:
+    """The steps of all checkpoints, newest first; damaged ones count, those that are being made or deleted do not."""
+    names = set(os.listdir(directory)) if directory.is_dir() else set()
+    unfinished = {name.partition(".tmp.")[0] for name in names if ".json.tmp." in name} - names
+    found = {int(match[1]) for match in map(NAME.fullmatch, names) if match}
+    return sorted((s for s in found if manifest_of(path_of(directory, s)).name not in unfinished), reverse=True)
 
 
 def newest(directory: Path) -> Path | None:
-    """The checkpoint of the highest step, if there is one."""
-    return max(directory.glob("step_*.pt"), default=None)
+    """The checkpoint of the highest step, unread, if there is one."""
+    return next((path_of(directory, step) for step in steps(directory)), None)
 
 
-def prune(directory: Path, keep: int) -> None:
-    """Delete all but the `keep` newest checkpoints."""
-    for old in sorted(directory.glob("step_*.pt"))[:-keep]:
-        old.unlink()
+# ---- writing
+
+
+def save(directory: Path, step: int, state: dict) -> Path:
+    """Write `state` (tensors, numbers, strings, lists, dicts) as the checkpoint of `step`, on disk before this returns.
+
+    Raises OSError where that fails, as on a full disk, and leaves nothing behind; but where a good checkpoint of the
+    same step was being replaced, it may be either of the two that stands there then.
+    """
+    data = serialized(state)
+    path = path_of(directory, step)
+    directory.mkdir(parents=True, exist_ok=True)
+    new, old = content_of(data), standing(path)
+    with staged(path, data) as temporary:
+        if old:
+            write_whole(manifest_of(path), encode(step, [new, *old]))
+        with staged(manifest_of(path), encode(step, [new])) as note:
+            try:
+                rename(temporary, path)
+                rename(note, manifest_of(path))
+            except BaseException:
+                if not old and not temporary.exists():
+                    with suppress(OSError):
+                        remove(path)
+                raise
+    return path
+
+
+def serialized(state: dict) -> memoryview:
+    """What goes to disk. Raises TypeError if it could not be loaded again."""
+    buffer = io.BytesIO()  # not the file: there, torch takes a full disk for a RuntimeError about positions
+    torch.save(state, buffer)
+    buffer.seek(0)
+    if unsafe := torch.serialization.get_unsafe_globals_in_checkpoint(buffer):
+        raise TypeError(f"a checkpoint holds tensors and plain values only, not {', '.join(sorted(unsafe))}")
+    return buffer.getbuffer()
+
+
+def standing(path: Path) -> list[Content]:
+    """The content of the good checkpoint at `path`, if there is one. Raises OSError where that is not to be known."""
+    try:
+        return [content_of(intact(path))]
+    except Damaged:
+        return []
+
+
+def remove(path: Path) -> None:
+    """Delete a checkpoint, good or damaged; it counts no more from the moment its manifest is renamed."""
+    mark = temporary_of(manifest_of(path))
+    if manifest_of(path).exists():
+        rename(manifest_of(path), mark)
+    path.unlink(missing_ok=True)
+    mark.unlink(missing_ok=True)
+
+
+def prune(directory: Path, keep: int, best: int | None = None) -> None:
+    """Delete what is older than the `keep` newest that seem good, oldest first, but for the step `best`.
+
+    What never had a manifest stays: we have not made it. Raises OSError.
+    """
+    if keep < 2:
+        raise ValueError("keep at least two: the newest may be found damaged")
+    found = steps(directory)
+    good = [step for step in found if seems_good(path_of(directory, step))]
+    if len(good) < keep:
+        return
+    for step in reversed(found):
+        path = path_of(directory, step)
+        if step < good[keep - 1] and step != best and manifest_of(path).exists():
+            remove(path)
+
+
+def remove_after(directory: Path, step: int) -> None:
+    """Delete the checkpoints of later steps, the newest first."""
+    for later in steps(directory):
+        if later > step:
+            remove(path_of(directory, later))
+
+
+def sweep(directory: Path) -> None:
+    """Delete what dead processes left: temporary files, and checkpoints that they were making or deleting."""
+    for temporary in leftovers(directory):
+        final = directory / temporary.name.partition(".tmp.")[0]
+        if NAME.fullmatch(final.name) and final.suffix == ".json" and not final.exists():
+            final.with_suffix(".pt").unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
+
+
+# ---- reading
+
+
+def newest_good(directory: Path, warn: Callable[[str], None]) -> tuple[Path, dict] | None:
+    """The newest checkpoint that is not damaged, and what it holds; None if there are no checkpoints.
+
+    `warn` gets a line for each newer one: file, reason, which is taken instead. Raises Damaged if all are.
+    """
+    damaged: list[Damaged] = []
+    for step in steps(directory):
+        path = path_of(directory, step)
+        try:
+            state = load(path)
+        except Damaged as error:
+            damaged.append(error)
+            continue
+        for error in damaged:
+            warn(f"{error}; taking {path.name} instead")
+        return path, state
+    if damaged:
+        others = f"no older one is good ({len(damaged)} tried)" if len(damaged) > 1 else "there is no other"
+        raise Damaged(f"{damaged[0]}, and {others}; restore the files or type name=NEW for a new run")
+    return None
+
+
+def load(path: Path) -> dict:
+    """What `save` wrote to the checkpoint `path`, on the CPU. Raises Damaged, `path: reason`."""
+    try:
+        data = intact(path)
+    except OSError as error:
+        raise Damaged(f"{path}: cannot be read: {error.strerror}") from None
+    if not data.startswith(b"PK"):  # keeps torch from its older formats, of which `save` makes none
+        raise Damaged(f"{path}: not a checkpoint: not a zip file")
+    try:
+        with warnings.catch_warnings(action="ignore"):  # ours is the one line about this file
+            state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True, mmap=False)
+    except Exception as error:  # torch raises a dozen kinds
+        raise Damaged(f"{path}: not a checkpoint: {type(error).__name__}") from None
+    if not isinstance(state, dict):
+        raise Damaged(f"{path}: not a checkpoint: {type(state).__name__}, not dict")
+    return state
 
 
 def digest(module: nn.Module) -> str:
@@ -71,12 +175,3 @@ def digest(module: nn.Module) -> str:
         sha.update(name.encode())
         sha.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
     return sha.hexdigest()
-
-
-def sync_directory(directory: Path) -> None:
-    """Make a rename in `directory` survive a power cut."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -25,7 +25,7 @@ import numpy as np
 
 from tinyreason.errors import UserError
 from tinyreason.puzzle import SPLITS, Facts, Puzzles
-from tinyreason.untrusted import read_json, read_npy, read_object
+from tinyreason.untrusted import read_json, read_npy, read_object, refuse_links, shown
 
 ARRAYS = {  # name: (dtype, dimensions)
     "inputs": (np.uint8, 2),
@@ -35,6 +35,10 @@ ARRAYS = {  # name: (dtype, dimensions)
     "group_indices": (np.int32, 1),
 }
 NOTES = "tinyreason.json"
+LINKS = (".json", ".npy", *SPLITS)  # what is read, by the end of its name
+MAX_FACTS = 1 << 20  # bytes of dataset.json and tinyreason.json
+MAX_NAME = 200  # characters of the name of an identifier
+ROWS = 1 << 16  # examples looked at together
 
 
 def write(
@@ -84,6 +88,8 @@ def read(path: Path) -> tuple[Facts, dict[str, Puzzles], list[str]]:
     if not (path / "train" / "dataset.json").is_file():
         raise UserError(f"{path}: no train/dataset.json in it")
     present = [name for name in SPLITS if (path / name).is_dir()]
+    for directory in (path, *(path / name for name in present)):
+        refuse_links(path, directory, LINKS)
     stated = {name: _facts(path / name / "dataset.json", read_notes(path)) for name in present}
     facts = stated["train"]
     for name, other in stated.items():
@@ -95,7 +101,7 @@ def read(path: Path) -> tuple[Facts, dict[str, Puzzles], list[str]]:
 
 def read_notes(path: Path) -> dict[str, Any]:
     """What `tinyreason.json` says of how the data set was made; {} in a folder that another program wrote."""
-    return read_object(path / NOTES) if (path / NOTES).is_file() else {}
+    return read_object(path / NOTES, MAX_FACTS) if (path / NOTES).is_file() else {}
 
 
 def _write_split(path: Path, puzzles: Puzzles, facts: Facts, set_name: str) -> None:
@@ -131,26 +137,33 @@ def _empty(facts: Facts) -> Puzzles:
 
 
 def _read_split(path: Path, facts: Facts) -> Puzzles:
-    stated = read_object(path / "dataset.json")
+    stated = read_object(path / "dataset.json", MAX_FACTS)
     set_name = _set_name(path / "dataset.json", stated)
     files = {name: path / f"{set_name}__{name}.npy" for name in ARRAYS}
     arrays = {name: read_npy(files[name], *ARRAYS[name]) for name in ARRAYS}
     for name in ("inputs", "labels"):
-        _check_tokens(files[name], arrays[name], len(arrays["inputs"]), facts)
+        _check_shape(files[name], arrays[name], (len(arrays["inputs"]), facts.seq_len))
     identifiers = arrays["puzzle_identifiers"]
     _check_edges(files["puzzle_indices"], arrays["puzzle_indices"], len(identifiers), len(arrays["inputs"]))
     _check_edges(files["group_indices"], arrays["group_indices"], stated["total_groups"], len(identifiers))
     if identifiers.min() < 0 or identifiers.max() >= facts.num_puzzle_identifiers:
         raise UserError(f"{files['puzzle_identifiers']}: identifiers outside 0..{facts.num_puzzle_identifiers - 1}")
+    for name in ("inputs", "labels"):  # last, since they may be large
+        _check_tokens(files[name], arrays[name], facts.vocab_size)
     return Puzzles(**arrays)
 
 
-def _check_tokens(path: Path, array: np.ndarray, examples: int, facts: Facts) -> None:
-    if array.shape != (examples, facts.seq_len):
-        raise UserError(f"{path}: shape {array.shape}, not {(examples, facts.seq_len)}")
-    if array.max() >= facts.vocab_size:
-        row = int(np.argmax(array.max(1) >= facts.vocab_size))
-        raise UserError(f"{path}: example {row} has a token of {array[row].max()}, vocab_size is {facts.vocab_size}")
+def _check_shape(path: Path, array: np.ndarray, shape: tuple[int, int]) -> None:
+    if array.shape != shape:
+        raise UserError(f"{path}: shape {array.shape}, not {shape}")
+
+
+def _check_tokens(path: Path, array: np.ndarray, vocab_size: int) -> None:
+    for start in range(0, len(array), ROWS):
+        largest = array[start : start + ROWS].max(1)
+        if largest.max() >= vocab_size:
+            row = int(np.argmax(largest >= vocab_size))
+            raise UserError(f"{path}: example {start + row} has a token of {largest[row]}, vocab_size is {vocab_size}")
 
 
 def _check_edges(path: Path, edges: np.ndarray, count: int, end: int) -> None:
@@ -163,31 +176,37 @@ def _check_edges(path: Path, edges: np.ndarray, count: int, end: int) -> None:
 
 def _identifiers(path: Path, facts: Facts) -> list[str]:
     names = read_json(path)
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise UserError(f"{path}: not a list of names")
+    if not isinstance(names, list) or not all(_is_name(name) for name in names):
+        raise UserError(f"{path}: not a list of names of 1 to {MAX_NAME} printable characters")
     if len(names) != facts.num_puzzle_identifiers:
         raise UserError(f"{path}: {len(names)} names, num_puzzle_identifiers is {facts.num_puzzle_identifiers}")
     return names
 
 
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and 1 <= len(value) <= MAX_NAME and value.isprintable()
+
+
 def _set_name(path: Path, stated: dict[str, Any]) -> str:
     sets = stated.get("sets")
-    if not isinstance(sets, list) or len(sets) != 1 or not re.fullmatch(r"[\w-]{1,64}", str(sets[0]), re.ASCII):
-        raise UserError(f"{path}: sets must be a list of one plain name, not {str(sets)[:80]!r}")
-    return str(sets[0])
+    name = sets[0] if isinstance(sets, list) and len(sets) == 1 else None
+    if not isinstance(name, str) or not re.fullmatch(r"[\w-]{1,64}", name, re.ASCII):
+        raise UserError(f"{path}: sets must be a list of one plain name, not {shown(sets if name is None else name)}")
+    return name
 
 
 def _facts(path: Path, notes: dict[str, Any]) -> Facts:
-    stated = read_object(path)
+    stated = read_object(path, MAX_FACTS)
     vocab = _integer(path, stated, "vocab_size", 1, 256)
     cells = _integer(path, stated, "seq_len", 1, 1 << 16)
     identifiers = _integer(path, stated, "num_puzzle_identifiers", 1, 1 << 31)
     _integer(path, stated, "total_groups", 1, 1 << 31)
     ignored = stated.get("ignore_label_id")
+    grid = _grid(path, cells, notes)
     return Facts(
         vocab_size=vocab,
-        grid=_grid(path, cells, notes),
-        box=_pair(notes.get("box")),
+        grid=grid,
+        box=_box(path, grid, notes),
         pad_id=_integer(path, stated, "pad_id", 0, vocab - 1),
         ignore_label_id=None if ignored is None else _integer(path, stated, "ignore_label_id", 0, 255),
         blank_identifier_id=_integer(path, stated, "blank_identifier_id", 0, identifiers - 1),
@@ -198,19 +217,32 @@ def _facts(path: Path, notes: dict[str, Any]) -> Facts:
 def _integer(path: Path, stated: dict[str, Any], key: str, low: int, high: int) -> int:
     value = stated.get(key)
     if type(value) is not int or not low <= value <= high:  # a bool is an int too
-        raise UserError(f"{path}: {key} must be an integer in {low}..{high}, not {str(value)[:40]}")
+        raise UserError(f"{path}: {key} must be an integer in {low}..{high}, not {shown(value)}")
     return value
 
 
 def _grid(path: Path, cells: int, notes: dict[str, Any]) -> tuple[int, int]:
     """The references store only the number of cells; unless noted, the grid is square."""
     side = math.isqrt(cells)
-    grid = _pair(notes.get("grid")) or (side, side)
+    grid = _pair(path, notes, "grid") or (side, side)
     if grid[0] * grid[1] != cells:
         raise UserError(f"{path}: seq_len {cells} is not a grid of {grid[0]} x {grid[1]} cells")
     return grid
 
 
-def _pair(value: Any) -> tuple[int, int] | None:
-    fits = isinstance(value, list) and len(value) == 2 and all(type(n) is int and n > 0 for n in value)
-    return (value[0], value[1]) if fits else None
+def _box(path: Path, grid: tuple[int, int], notes: dict[str, Any]) -> tuple[int, int] | None:
+    box = _pair(path, notes, "box")
+    if box and (grid[0] % box[0] or grid[1] % box[1]):
+        raise UserError(f"{path.parents[1] / NOTES}: no grid of {grid[0]} x {grid[1]} has boxes of {box[0]} x {box[1]}")
+    return box
+
+
+def _pair(path: Path, notes: dict[str, Any], key: str) -> tuple[int, int] | None:
+    """(rows, columns) that `tinyreason.json`, beside the split of `path`, notes under a key; None without it."""
+    value = notes.get(key)
+    if value is None:
+        return None
+    fits = isinstance(value, list) and len(value) == 2 and all(type(n) is int and 1 <= n <= 1 << 16 for n in value)
+    if not fits:
+        raise UserError(f"{path.parents[1] / NOTES}: {key} must be [rows,columns], not {shown(value)}")
+    return value[0], value[1]

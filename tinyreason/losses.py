@@ -24,10 +24,7 @@ HALT_WEIGHT = 0.5
 def objective(
     read: Read, carry: Carry, halting: Halting, cross_entropy: Callable, look_ahead: Callable[[], Read]
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """The loss of one segment summed over the slots, and sums to log, all on the device. `carry` has advanced.
-
-    As in the references, accuracies count the puzzles that leave their slot at this segment; losses count every slot.
-    """
+    """The loss of one segment summed over the slots, and what it is made of, (B,) each. `carry` has advanced."""
     labels = carry.batch.labels
     correct = exact(read.answer, labels)
     last = carry.segments >= halting.segments
@@ -35,18 +32,26 @@ def objective(
     losses |= halting.loss(read, correct, last, look_ahead)
     halt = sum(v.sum() for k, v in losses.items() if k != "answer_loss")
     loss = losses["answer_loss"].sum() + HALT_WEIGHT * halt
-    with torch.no_grad():
-        leaving = carry.halted & (labels != IGNORE).any(-1)
-        counted = {
-            "exact": correct,
-            "cells": cell_accuracy(read.answer, labels),
-            "halt_right": (read.halt[:, 0] >= 0) == correct,
-            "segments": carry.segments,
-        }
-        sums = {k: v.detach().sum() for k, v in losses.items()}
-        sums |= {k: (v * leaving).sum() for k, v in counted.items()}
-        sums |= {"loss": loss.detach(), "left": leaving.sum()}
-    return loss, sums
+    return loss, losses
+
+
+@torch.no_grad()
+def tally(losses: dict[str, Tensor], read: Read, carry: Carry) -> dict[str, Tensor]:
+    """Sums to log of a segment, on the device. `carry` has advanced and knows which slots are free.
+
+    As in the references, accuracies count the puzzles that leave their slot at this segment; losses count every slot.
+    """
+    labels = carry.batch.labels
+    correct, leaving = exact(read.answer, labels), carry.halted & (labels != IGNORE).any(-1)
+    counted = {
+        "exact": correct,
+        "cells": cell_accuracy(read.answer, labels),
+        "halt_right": (read.halt[:, 0] >= 0) == correct,
+        "segments": carry.segments,
+    }
+    sums = {k: v.detach().sum() for k, v in losses.items()}
+    total = sums["answer_loss"] + HALT_WEIGHT * sum(v for k, v in sums.items() if k != "answer_loss")
+    return sums | {k: (v * leaving).sum() for k, v in counted.items()} | {"loss": total, "left": leaving.sum()}
 
 
 def stablemax(logits: Tensor, labels: Tensor) -> Tensor:

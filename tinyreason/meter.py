@@ -16,5 +16,6 @@ class Meter:
         """Means since the last read: losses over slots, the rest over puzzles that left. Waits for the device."""
         sums = Counter({k: float(v) for k, v in self.sums.items()})
         self.sums = {}
-        slots, left = sums.pop("slots"), sums.pop("left")
-        return {k: v / (slots if "loss" in k else max(left, 1)) for k, v in sums.items()} | {"puzzles": left}
+        slots, left, skipped = (sums.pop(k) for k in ("slots", "left", "skipped"))
+        means = {k: v / max(slots if "loss" in k else left, 1) for k, v in sums.items()}
+        return means | {"puzzles": left, "skipped": skipped}

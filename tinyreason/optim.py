@@ -6,6 +6,7 @@ scale and the bias correction inside the arctangent).
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -70,7 +71,8 @@ class AdamATan2(torch.optim.Optimizer):
         return self.state[p][name]
 
 
-RULES = {"adam_atan2": AdamATan2, "adamw": torch.optim.AdamW}
+# fused, because the step counts of the other AdamW lie on the CPU, where a bad step on CUDA could not take them back
+RULES = {"adam_atan2": AdamATan2, "adamw": partial(torch.optim.AdamW, fused=True)}
 
 
 class Optimizers:
@@ -85,8 +87,18 @@ class Optimizers:
         # LambdaLR counts from 0 and the papers' warm-up from 1: the first step already moves
         self.schedulers = [LambdaLR(o, lambda k: self.schedule(k + 1)) for o in self.optimizers]
 
-    def step(self) -> None:
-        """Clip, step and clear the gradients; then the schedule moves on."""
+    def norm(self) -> Tensor:
+        """Of the gradient, puzzle embeddings included: finite if all of it is."""
+        own = [p.grad for p in self.parameters if p.grad is not None]
+        return nn.utils.get_total_norm(own + [g for e in self.embeddings for g in e.gradients()])
+
+    def moved(self) -> list[Tensor]:
+        """Parameters and states: all that `step` moves, but for tables of puzzles and the number of the step."""
+        states = [v for o in self.optimizers for state in o.state.values() for v in state.values()]
+        return self.parameters + [v for v in states if torch.is_tensor(v)]
+
+    def step(self, good: Tensor) -> None:
+        """Clip, step and clear the gradients; then the schedule moves on. Tables of puzzles stay unless `good`."""
         if self.config.clip is not None:
             nn.utils.clip_grad_norm_(self.parameters, self.config.clip)
         self.step_count += 1
@@ -96,7 +108,7 @@ class Optimizers:
             scheduler.step()
         for embedding in self.embeddings:
             rate = self.config.embedding_lr * self.schedule(self.step_count)
-            embedding.step(rate, self.config.embedding_weight_decay)
+            embedding.step(rate, self.config.embedding_weight_decay, good)
 
     def state_dict(self) -> dict:
         parts = {"optimizers": self.optimizers, "schedulers": self.schedulers}

@@ -17,26 +17,29 @@ class PuzzleEmbedding(nn.Module):
     def __init__(self, count: int, width: int):
         super().__init__()
         self.register_buffer("table", torch.zeros(count, width))
-        self.rows: Tensor | None = None
-        self.ids: Tensor | None = None
+        self.used: list[tuple[Tensor, Tensor]] = []  # (identifiers, rows) of each forward since the last step
 
     def forward(self, ids: Tensor) -> Tensor:
         rows = self.table[ids]
         if self.training and torch.is_grad_enabled():
-            self.rows, self.ids = rows.requires_grad_(), ids
+            self.used.append((ids, rows.requires_grad_()))
         return rows
 
+    def gradients(self) -> list[Tensor]:
+        """Of the rows in use."""
+        return [rows.grad for _, rows in self.used if rows.grad is not None]
+
     @torch.no_grad()
-    def step(self, lr: float, weight_decay: float) -> None:
-        """w = (1 - lr wd) w - lr sign(sum of the gradients of w's rows), for the rows of the last forward."""
-        if self.rows is None or self.rows.grad is None:
-            return
-        # Rows of one identifier add up. Each of them then writes the same value, so there is nothing to deduplicate
-        # and no count to wait for on the host.
-        same = (self.ids[:, None] == self.ids[None, :]).to(self.rows.dtype)
-        total = same @ self.rows.grad
-        self.table[self.ids] = self.table[self.ids] * (1 - lr * weight_decay) - lr * total.sign()
-        self.rows = self.ids = None
+    def step(self, lr: float, weight_decay: float, good: Tensor) -> None:
+        """w = (1 - lr wd) w - lr sign(sum of the gradients of w's rows), for the rows in use; nothing unless `good`."""
+        if self.gradients():
+            ids = torch.cat([ids for ids, rows in self.used if rows.grad is not None])
+            # Rows of one identifier add up. Each of them then writes the same value, up to rounding of the sum, so
+            # there is nothing to deduplicate and no count to wait for on the host.
+            total = (ids[:, None] == ids[None, :]).to(self.table.dtype) @ torch.cat(self.gradients())
+            old = self.table[ids]
+            self.table[ids] = torch.where(good, old * (1 - lr * weight_decay) - lr * total.sign(), old)
+        self.used = []
 
 
 def share_tables(model: nn.Module, copy: nn.Module) -> None:

@@ -5,6 +5,8 @@ Each refusal is a UserError, `path: what is wrong`.
 
 import json
 import math
+import os
+import warnings
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -13,29 +15,82 @@ from numpy.lib import format as npy
 
 from tinyreason.errors import UserError
 
-MAX_JSON = 256 << 20  # bytes; the names of a million ARC identifiers take about 30 MB
+MAX_JSON = 64 << 20  # bytes; the names of a million ARC identifiers take about 30 MB
+BYTES_A_LIST = 20  # fewer on average in a file of the largest size, and it is no grid but an attack on the memory
 
 
 def read_npy(path: Path, dtype: type, dimensions: int) -> np.ndarray:
     """The array in an npy file, mapped read-only, after its header was held against the file's size."""
     if not path.is_file():
-        raise UserError(f"{path}: missing")
+        raise UserError(f"{path}: missing, or not a file")
+    with path.open("rb") as file:
+        shape, found = _plain(path, file, np.dtype(dtype), dimensions)
+        offset, actual = file.tell(), os.fstat(file.fileno()).st_size
+        expected = offset + math.prod(shape) * found.itemsize
+        if expected != actual:
+            asked = expected if expected < 1 << 63 else "more"
+            raise UserError(f"{path}: {actual} bytes, its header asks for {asked}")
+        if not math.prod(shape):
+            raise UserError(f"{path}: empty")
+        return np.asarray(np.memmap(file, found, "r", offset, shape))
+
+
+def read_json(path: Path, most: int = MAX_JSON) -> Any:
+    """The value in a JSON file of at most `most` bytes. A name twice in an object and absurd nesting are refused."""
     try:
-        with path.open("rb") as file:
+        if not path.is_file():
+            raise UserError(f"{path}: missing, or not a file")
+        if path.stat().st_size > most:
+            raise UserError(f"{path}: larger than {most >> 20} MiB")
+        content = path.read_bytes()
+        if content.count(b"[") + content.count(b"{") > most // BYTES_A_LIST:  # each takes up to 200 bytes of memory
+            raise UserError(f"{path}: holds more than {most // BYTES_A_LIST} lists and objects")
+        return json.loads(content, object_pairs_hook=_unique)
+    except RecursionError:
+        raise UserError(f"{path}: not readable JSON: nested too deep") from None
+    except (ValueError, OSError) as error:
+        raise UserError(f"{path}: not readable JSON: {str(error)[:200]}") from None
+
+
+def read_object(path: Path, most: int = MAX_JSON) -> dict[str, Any]:
+    """The object in a JSON file."""
+    value = read_json(path, most)
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: not a JSON object")
+    return value
+
+
+def shown(value: Any) -> str:
+    """A JSON value for a message: a few characters, whatever it is."""
+    return type(value).__name__ if isinstance(value, dict | list) else repr(value)[:40]
+
+
+def refuse_links(root: Path, directory: Path, names: tuple[str, ...]) -> None:
+    """Raise UserError for a link in `directory` that leads out of `root`, if its name ends in one of `names`.
+
+    In a snapshot of the Hugging Face cache every file is a link, to the blobs that lie beside the snapshots.
+    """
+    home = root.resolve()
+    homes = [home, home.parents[1] / "blobs"] if home.parent.name == "snapshots" else [home]
+    with os.scandir(directory) as entries:
+        links = [Path(entry.path) for entry in entries if entry.is_symlink() and entry.name.endswith(names)]
+    for link in links:
+        if not any(link.resolve().is_relative_to(one) for one in homes):
+            raise UserError(f"{link}: a link that leads out of {root}; put there what it points to")
+
+
+def _plain(path: Path, file: BinaryIO, dtype: np.dtype, dimensions: int) -> tuple[tuple[int, ...], np.dtype]:
+    """Shape and type in the header of a row-major array that must be of `dtype` and so many dimensions."""
+    try:
+        with warnings.catch_warnings(action="error"):  # a header that only Python 2 could have written
             shape, fortran, found = _header(file)
-            offset = file.tell()
     except Exception as error:  # numpy parses the header as Python source and fails in as many ways
-        raise UserError(f"{path}: not a readable npy file: {' '.join(str(error).split())[:200]}") from None
-    if found != dtype or len(shape) != dimensions or fortran or min(shape) < 0:
+        raise UserError(f"{path}: not a readable npy file: {str(error)[:200]}") from None
+    if found != dtype or len(shape) != dimensions or fortran or not all(type(n) is int and n >= 0 for n in shape):
         raise UserError(
-            f"{path}: {found} of shape {shape}, not {np.dtype(dtype)} in {dimensions} dimension(s), row-major"
+            f"{path}: {str(found)[:40]} of shape {str(shape)[:40]}, not {dtype} in {dimensions} dimension(s), row-major"
         )
-    expected, actual = offset + math.prod(shape) * found.itemsize, path.stat().st_size
-    if expected != actual:
-        raise UserError(f"{path}: {actual} bytes, its header asks for {expected}")
-    if not math.prod(shape):
-        raise UserError(f"{path}: empty")
-    return np.asarray(np.memmap(path, found, "r", offset, shape))
+    return shape, found
 
 
 def _header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
@@ -46,21 +101,8 @@ def _header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
     return npy.read_array_header_1_0(file)
 
 
-def read_json(path: Path) -> Any:
-    """The value in a JSON file of at most MAX_JSON bytes."""
-    try:
-        if not path.is_file():
-            raise UserError(f"{path}: missing")
-        if path.stat().st_size > MAX_JSON:
-            raise UserError(f"{path}: larger than {MAX_JSON >> 20} MiB")
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError, RecursionError) as error:
-        raise UserError(f"{path}: not readable JSON: {str(error)[:200]}") from None
-
-
-def read_object(path: Path) -> dict[str, Any]:
-    """The object in a JSON file."""
-    value = read_json(path)
-    if not isinstance(value, dict):
-        raise UserError(f"{path}: not a JSON object")
-    return value
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError(f"an object has a name twice, among {sorted(found)[:3]}")
+    return found

@@ -36,7 +36,7 @@ if __name__ == "__main__":
     try:
         main(sys.argv[1:])
     except UserError as error:
-        fail(str(error))
+        fail(str(error), error.exit_code)
     except (HydraException, OmegaConfBaseException) as error:
         fail(shorten(str(error)))
     except OSError as error:  # a full disk

@@ -94,7 +94,7 @@ def products(trainer: Trainer) -> tuple[int, int]:
     """
     with sdpa_kernel(SDPBackend.MATH):
         with FlopCounterMode(display=False) as forward:
-            loss = trainer.forward()[0]
+            loss = trainer.forward(trainer.refilled())[0]
         with FlopCounterMode(display=False) as backward:
             loss.backward()
     trainer.model.zero_grad()
@@ -104,7 +104,7 @@ def products(trainer: Trainer) -> tuple[int, int]:
 def kept(trainer: Trainer) -> int:
     """Bytes that wait for the backward pass, each tensor once; neither parameters nor buffers."""
     with memory.storages((*trainer.model.parameters(), *trainer.model.buffers())) as found:
-        trainer.forward()
+        trainer.forward(trainer.refilled())
     return sum(found.values())
 
 

@@ -1,0 +1,57 @@
+"""Asking a run to stop: SIGTERM, SIGINT (Ctrl-C) and SIGUSR1 finish the step, save, and leave with 128 + the signal.
+
+A second SIGINT leaves at once, and nothing is saved beyond the last checkpoint.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+
+
+class Stopped(Exception):
+    """A signal came while nothing was under way that has to be finished."""
+
+
+class Stop:
+    """Listens while it is a context. `signal` is the one that came, or None."""
+
+    def __init__(self) -> None:
+        self.signal: signal.Signals | None = None
+        self.idle = False
+
+    def __enter__(self) -> "Stop":
+        self.before = {s: signal.signal(s, self.heard) for s in SIGNALS}
+        return self
+
+    def __exit__(self, *_) -> None:
+        for s, handler in self.before.items():
+            signal.signal(s, handler)
+
+    def heard(self, number: int, _) -> None:
+        """Remember the signal; the loop looks at the end of each step."""
+        if number == signal.SIGINT and self.signal == signal.SIGINT:
+            os._exit(128 + number)  # asked twice
+        self.signal = signal.Signals(number)
+        print(f"\n{self.signal.name}: finishing this step, then saving", file=sys.stderr)
+        if self.idle:
+            raise Stopped
+
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Work that changes nothing and may be cut short by Stopped: an evaluation."""
+        self.idle = True
+        try:
+            if self.signal:
+                raise Stopped
+            yield
+        finally:
+            self.idle = False
+
+    @property
+    def code(self) -> int:
+        """The exit code that the signal asks for."""
+        return 128 + self.signal

@@ -1,0 +1,471 @@
+"""Hostile puzzle files: 10,000 for each reader, each refused in one line or read for exactly what it is.
+
+The files are spoilt by seed (`tests/fuzz.py`) and judged by readers that share nothing with ours (`tests/oracle.py`).
+The memory is measured in a process of its own: peak resident size, over what the imports took.
+"""
+
+import gzip
+import json
+import os
+import re
+import resource
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data import arc_read, sudoku_rules
+from data.arc import ARC
+from data.build import build
+from data.maze import Maze
+from data.registry import load_task
+from data.sudoku import Sudoku
+from data.sudoku_board import BOX
+from data.task import Task
+from eval.arc_vote import vote
+from tests import fuzz, oracle
+from tinyreason import folder
+from tinyreason.errors import UserError
+from tinyreason.puzzle import Facts, Puzzles
+
+CASES = {"sudoku": range(10_000), "maze": range(10_000), "arc": range(10_000), "folder": range(4_000)}
+MORE = range(10_000, 30_000)
+SOME = 400  # a task is asked to work with
+MOST_MEMORY = 200 << 20  # bytes
+ROOT = Path(__file__).parents[1]
+HEADER = ["source", "question", "answer", "rating"]
+
+
+class Tally:
+    """What became of the files: how many were read, and the reasons of the refusals, without their numbers."""
+
+    def __init__(self) -> None:
+        self.read, self.reasons = 0, Counter()
+
+    def judge(self, case: int, path: Path, read, expect) -> None:
+        """`read()` must give what `expect()` gives, or refuse what it refuses, in one line that begins with `path`."""
+        try:
+            wanted, wrong = expect(), None
+        except oracle.Wrong as error:
+            wanted, wrong = None, error
+        try:
+            found = read()
+        except UserError as refused:
+            line = str(refused)
+            assert wrong, f"case {case}: valid, but {line!r}"
+            self.refused(case, path, line, wrong.rows)
+        else:
+            assert not wrong or isinstance(wrong, oracle.Unclear), f"case {case}: read as {found!r}"
+            assert wrong or found == wanted, f"case {case}: read as {found!r}, not {wanted!r}"
+            self.read += 1
+
+    def refused(self, case: int, path: Path, line: str, rows: set | None) -> None:
+        place, _, reason = line.removeprefix(str(path)).partition(": ")
+        assert line.startswith(str(path)), f"case {case}: {line!r}"
+        assert reason, f"case {case}: {line!r}"
+        assert line.isprintable(), f"case {case}: {line!r}"
+        assert len(line) < len(str(path)) + 500, f"case {case}: {len(line)} characters"
+        named = rows is None or any(re.search(f":{re.escape(str(row))}(/|$)", place) for row in rows)
+        assert named, f"case {case}: {line!r}, not in {rows}"
+        self.reasons[re.sub(r"\d+", "N", " ".join(reason.split()[:3]))] += 1
+
+    def assert_varied(self, reasons: int) -> None:
+        """The files were neither all good nor all bad, and bad in many ways."""
+        total = self.read + self.reasons.total()
+        assert 0.05 * total < self.read < 0.95 * total, (self.read, total)
+        assert len(self.reasons) >= reasons, self.reasons
+
+
+def rows_of(found) -> list[tuple[int, list[int], list[int]]]:
+    assert found.inputs.dtype == found.labels.dtype == np.uint8
+    return list(zip(found.rows.tolist(), found.inputs.tolist(), found.labels.tolist(), strict=True))
+
+
+def csv_case(rng, case: int, directory: Path, lines: list[list[str]]) -> tuple[Path, bytes]:
+    """A spoilt file of three of the `lines`; its content before compression, by the oracle's reckoning."""
+    chosen = [lines[i] for i in rng.integers(len(lines), size=3)]
+    name, content = fuzz.csv_file(rng, [HEADER, *chosen])
+    path = directory / name
+    path.write_bytes(content)
+    return path, content
+
+
+def csv_meaning(path: Path, content: bytes, cells: int, judge):
+    return oracle.puzzles(oracle.unpacked(content) if path.suffix == ".gz" else content, cells, judge)
+
+
+# Sudoku
+
+
+def sudokus(side: int) -> list[list[str]]:
+    options = {"clues": None, "min_guesses": 0, "augment": False, "source": "bank" if side == 9 else "generate"}
+    task = Sudoku(side=side, train_puzzles=12, valid_puzzles=0, test_puzzles=0, **options)
+    part = task.load(0)["train"]
+    texts = zip(sudoku_rules.decode(part.inputs), sudoku_rules.decode(part.labels), strict=True)
+    return [["made", q if n % 2 else q.replace(".", "0"), a, str(n)] for n, (q, a) in enumerate(texts)]
+
+
+def fuzz_sudoku(directory: Path, cases: range) -> Tally:
+    tally, lines = Tally(), {side: sudokus(side) for side in (4, 9)}
+    for case in cases:
+        rng, side = fuzz.generator(1, case), 9 if case % 10 == 0 else 4
+        path, content = csv_case(rng, case, directory, lines[side])
+        tally.judge(
+            case,
+            path,
+            lambda path=path, side=side: rows_of(sudoku_rules.read(path, side)),
+            lambda path=path, content=content, side=side: csv_meaning(
+                path, content, side**2, lambda q, a: oracle.sudoku(q, a, side, BOX[side])
+            ),
+        )
+    return tally
+
+
+# Mazes
+
+
+MAZE = Maze(
+    side=5,
+    source="generate",
+    train_puzzles=12,
+    valid_puzzles=0,
+    test_puzzles=0,
+    style="random",
+    wall=0.3,
+    min_path=4,
+    ties="unique",
+    augment=False,
+)
+
+
+def mazes() -> list[list[str]]:
+    part = MAZE.load(0)["train"]
+    texts = [["".join("?# SGo"[token] for token in row) for row in cells.tolist()] for cells in part.rows()[:2]]
+    return [["made", q, a, str(n)] for n, (q, a) in enumerate(zip(*texts, strict=True))]
+
+
+def fuzz_maze(directory: Path, cases: range) -> Tally:
+    tally, lines = Tally(), mazes()
+    for case in cases:
+        path, content = csv_case(fuzz.generator(2, case), case, directory, lines)
+        tally.judge(
+            case,
+            path,
+            lambda path=path: rows_of(MAZE.read(path)),
+            lambda path=path, content=content: csv_meaning(path, content, 25, lambda q, a: oracle.maze(q, a, 5)),
+        )
+    return tally
+
+
+# ARC
+
+
+def arc_tasks(count: int) -> list[str]:
+    """Tasks of small random grids, as JSON."""
+    return [json.dumps(arc_task(fuzz.generator(0, seed))) for seed in range(count)]
+
+
+def arc_task(rng) -> dict:
+    grids = [rng.integers(0, 10, rng.integers(1, 4, size=2)).tolist() for _ in range(6)]
+    pairs = [{"input": a, "output": b} for a, b in zip(grids[::2], grids[1::2], strict=True)]
+    return {"train": pairs[:2], "test": pairs[2:]}
+
+
+def lists_of(task: arc_read.ArcTask) -> list:
+    """[demonstrations, tests] as nested lists."""
+    grids = [grid for part in task[1:] for pair in part for grid in pair if grid is not None]
+    assert all(grid.dtype == np.uint8 for grid in grids)
+    return [[[None if grid is None else grid.tolist() for grid in pair] for pair in part] for part in task[1:]]
+
+
+def arc_file_case(rng, case: int, directory: Path, tally: Tally, tasks: list[str]) -> None:
+    path, content = directory / "one" / "task.json", fuzz.json_file(rng, fuzz.pick(rng, tasks))
+    path.write_bytes(content)
+
+    def read() -> list:
+        none, (task,) = arc_read.read_source(str(path.parent))
+        assert (none, task.id) == ([], "task")
+        return lists_of(task)
+
+    tally.judge(case, path, read, lambda: oracle.arc_file(content))
+
+
+def kaggle_case(rng, case: int, directory: Path, tally: Tally, tasks: list[str]) -> None:
+    both = {name: json.loads(fuzz.pick(rng, tasks)) for name in "ab"}
+    answers = {name: [pair.pop("output") for pair in task["test"]] for name, task in both.items()}
+    contents = [json.dumps(part).encode() for part in (both, answers)]
+    spoil = int(rng.integers(2))
+    contents[spoil] = fuzz.json_file(rng, contents[spoil])
+    paths = [directory / f"{part}.json" for part in ("challenges", "solutions")]
+    for path, content in zip(paths, contents, strict=True):
+        path.write_bytes(content)
+
+    def read() -> dict:
+        first, again = arc_read.read_source([str(path) for path in paths * 2])
+        assert [task.id for task in first] == [task.id for task in again]
+        return {task.id: lists_of(task) for task in first}
+
+    tally.judge(case, directory, read, lambda: oracle.kaggle(*contents))
+
+
+def fuzz_arc(directory: Path, cases: range) -> Tally:
+    tally, tasks = Tally(), arc_tasks(50)
+    (directory / "one").mkdir()
+    for case in cases:
+        way = kaggle_case if case % 3 == 0 else arc_file_case
+        way(fuzz.generator(3, case), case, directory, tally, tasks)
+    return tally
+
+
+# Folders of arrays
+
+
+FACTS = Facts(vocab_size=5, grid=(2, 3), box=(1, 3), num_puzzle_identifiers=3)
+
+
+def grouped() -> Puzzles:
+    """Five examples of three puzzles in two groups, as in ARC."""
+    cells = np.arange(30, dtype=np.uint8).reshape(5, 6) % 5
+    edges = (np.array(values, np.int32) for values in ([1, 2, 1], [0, 2, 3, 5], [0, 2, 3]))
+    return Puzzles(cells, cells[::-1].copy(), *edges)
+
+
+def spoilt_file(rng, name: str, content: bytes) -> bytes | None:
+    """None: no such file."""
+    if rng.random() < 0.03:
+        return None
+    if name.endswith("npy"):
+        return fuzz.spoilt(rng, content, fuzz.NPY)
+    return fuzz.json_file(rng, content)
+
+
+def folder_of(found: tuple) -> tuple:
+    """What `folder.read` returns, as the oracle says it."""
+    known, splits, names = found
+    facts = (known.vocab_size, known.grid, known.box, known.pad_id, known.ignore_label_id, known.blank_identifier_id)
+    arrays = {k: {n: getattr(p, n) for n in folder.ARRAYS} for k, p in splits.items() if len(p)}
+    assert all(array.dtype == folder.ARRAYS[n][0] for part in arrays.values() for n, array in part.items())
+    lists = {k: {n: array.tolist() for n, array in part.items()} for k, part in arrays.items()}
+    return (*facts, known.num_puzzle_identifiers), lists, names
+
+
+def built(root: Path, *splits: str) -> dict[str, bytes]:
+    """A data set and the bytes of its files by relative path."""
+    folder.write(root, {name: grouped() for name in splits}, FACTS, ["<blank>", "a", "b|||t3|||0213456789"])
+    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def fuzz_folder(directory: Path, cases: range) -> Tally:
+    tally, roots = Tally(), [directory / "alone"] * 3 + [directory / "pair"]
+    good = {roots[0]: built(roots[0], "train"), roots[-1]: built(roots[-1], "train", "test")}
+    for case in cases:
+        rng, root = fuzz.generator(4, case), roots[case % 4]
+        name = fuzz.pick(rng, sorted(good[root]))
+        content = spoilt_file(rng, name, good[root][name])
+        files = (
+            good[root] | {name: content} if content is not None else {k: v for k, v in good[root].items() if k != name}
+        )
+        if content is None:
+            (root / name).unlink()
+        else:
+            (root / name).write_bytes(content)
+        tally.judge(
+            case, root, lambda root=root: folder_of(folder.read(root)), lambda files=files: oracle.folder(files)
+        )
+        (root / name).write_bytes(good[root][name])
+    return tally
+
+
+FUZZERS = {"sudoku": (fuzz_sudoku, 40), "maze": (fuzz_maze, 17), "arc": (fuzz_arc, 7), "folder": (fuzz_folder, 35)}
+
+
+@pytest.fixture
+def fast(tmp_path):
+    """A directory in memory where there is one: tens of thousands of files are written."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else tmp_path) as name:
+        yield Path(name)
+
+
+@pytest.mark.parametrize("name", FUZZERS)
+def test_spoilt_files_are_refused_in_one_line_or_read_for_what_they_are(name, fast):
+    fuzzer, reasons = FUZZERS[name]
+    fuzzer(fast, CASES[name]).assert_varied(reasons)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FUZZERS)
+def test_more_spoilt_files(name, fast):
+    fuzzer, reasons = FUZZERS[name]
+    fuzzer(fast, MORE).assert_varied(reasons)
+
+
+# Through the tasks: what they do with files that the readers accept
+
+
+TASKS = {
+    "sudoku": {"side": 4, "clues": None, "min_guesses": 0},
+    "maze": {"side": 5, "style": "random", "wall": 0.3, "min_path": 4, "ties": "unique"},
+    "arc": {"canvas": 8, "copies": 3, "translate": True},
+}
+
+
+def options(name: str, train: int | None, test: int | None, **changes) -> dict:
+    counts = {"train_puzzles": train, "test_puzzles": test} | ({} if name == "arc" else {"valid_puzzles": 2})
+    return {"name": name, "seed": 0, "source": "generate", "augment": True} | TASKS[name] | counts | changes
+
+
+def use(task: Task, splits: dict[str, Puzzles]) -> None:
+    """All that training and evaluation ask of a task."""
+    rng = fuzz.generator(0)
+    for part in splits.values():
+        rows = part.rows()
+        if len(part):
+            task.augment(rows, rng.integers(0, part.copies, len(part)), rng)
+            task.check(rows.inputs, rows.labels)
+            task.blanks(rows.inputs)
+    if isinstance(task, ARC):
+        rows, where = task.views("test", 3)
+        vote(task, where, rows.labels, np.zeros(len(where)))
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_task_refuses_a_spoilt_data_set_or_works_with_it(name, fast):
+    root = fast / "made"
+    build(options(name, 6, 4), root)
+    good = {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    config = options(name, None, None, source=str(root))
+    worked = 0
+    for case in range(SOME):
+        rng = fuzz.generator(5, case)
+        file = fuzz.pick(rng, sorted(good))
+        content = spoilt_file(rng, file, good[file])
+        (root / file).write_bytes(b"" if content is None else content)
+        try:
+            use(*load_task(config))
+            worked += 1
+        except UserError as error:
+            assert len(str(error)) < len(str(root)) + 500  # noqa: PT017
+        (root / file).write_bytes(good[file])
+    assert 0.1 * SOME < worked < 0.9 * SOME
+
+
+# What is no file, and what would take more memory than there is
+
+
+def test_what_is_no_plain_file_is_neither_waited_for_nor_read(tmp_path):
+    (tmp_path / "arc").mkdir()
+    for kind in ("pipe", "endless", "directory"):
+        path = tmp_path / "arc" / "task.json"
+        make_special(path, kind)
+        with pytest.raises(UserError, match="missing, or not a file"):
+            arc_read.read_source(str(path.parent))
+        path.rmdir() if kind == "directory" else path.unlink()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "endless", "directory", "away"])
+@pytest.mark.parametrize("name", ["train/all__labels.npy", "train/dataset.json", "identifiers.json", "tinyreason.json"])
+def test_a_data_set_holds_plain_files(name, kind, tmp_path):
+    root = tmp_path / "made"
+    content = built(root, "train")[name]
+    (root / name).unlink()
+    (tmp_path / "elsewhere").write_bytes(content)
+    make_special(root / name, kind)
+    with pytest.raises(UserError) as refused:
+        folder.read(root)
+    assert str(refused.value).startswith(str(root))
+
+
+def make_special(path: Path, kind: str) -> None:
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "directory":
+        path.mkdir()
+    else:
+        path.symlink_to(
+            "/dev/zero" if kind == "endless" else path.parents[1 + (path.parent.name == "train")] / "elsewhere"
+        )
+
+
+def test_a_split_that_is_a_link_out_of_its_folder_is_refused(tmp_path):
+    built(tmp_path / "made", "train", "test")
+    (tmp_path / "made" / "test").rename(tmp_path / "test")
+    (tmp_path / "made" / "test").symlink_to(tmp_path / "test")
+    with pytest.raises(UserError, match="test: a link that leads out of"):
+        folder.read(tmp_path / "made")
+
+
+def test_links_within_a_folder_and_in_the_cache_of_the_hub_are_followed(tmp_path):
+    snapshot, blobs = tmp_path / "snapshots" / "abc", tmp_path / "blobs"
+    files = built(snapshot, "train")
+    blobs.mkdir()
+    for number, name in enumerate(files):
+        (snapshot / name).rename(blobs / str(number))
+        (snapshot / name).symlink_to(os.path.relpath(blobs / str(number), (snapshot / name).parent))
+    assert folder_of(folder.read(snapshot)) == oracle.folder(files)
+
+
+def write_heavy(directory: Path) -> None:
+    """Small or sparse files that ask for much memory."""
+    size = arc_read.MAX_JSON
+    texts = {
+        "lists.json": b"[" + b"[[]]," * (size // 5 - 2) + b"0]",
+        "objects.json": b"[" + b'{"":0},' * (size // 7 - 2) + b"0]",
+        "both.json": b"[" + b'{"":0},' * (size // 20 - 9) + b'"ab",' * (size // 10) + b"0]",
+        "strings.json": b"[" + b'"ab",' * (size // 5 - 2) + b"0]",
+        "wide.json": b'["' + "😀".encode() + b"a" * (size - 20) + b'"]',
+        "deep.json": b"[" * (size // 20),
+        "columns.csv": b"question,answer" + b"," * 99_000 + b"\n" + (b"," * 99_000 + b"\n") * 20,
+        "field.csv": b'question,answer\n"' + (b"x" * 90_000 + b"\n") * 50,
+        "nothing.csv.gz": gzip.compress(bytes(300 << 20), 1),
+        "lines.csv.gz": gzip.compress(b"question,answer\n" + b"\n" * (300 << 20), 1),
+        "sparse.csv": b"",
+        "sparse.json": b"",
+    }
+    for name, content in texts.items():
+        (directory / name).write_bytes(content)
+        if not content:
+            os.truncate(directory / name, 3 << 30)
+    built(directory / "set", "train")
+    header = "{'descr': '|u1', 'fortran_order': False, 'shape': (1000000000, 6), }"
+    path = directory / "set" / "train" / "all__inputs.npy"
+    path.write_bytes(fuzz.with_header(fuzz.npy_bytes(np.zeros(0, np.uint8)), header))
+    os.truncate(path, path.stat().st_size + 6 * 10**9)
+
+
+def peak() -> int:
+    """Bytes, of this process so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << (0 if sys.platform == "darwin" else 10)
+
+
+def measure(directory: Path) -> None:
+    """Read what `write_heavy` wrote and some spoilt files; print what that took, in bytes."""
+    before = peak()
+    readers = {".json": lambda path: arc_read.read_source([str(path)] * 4), "": folder.read}
+    for path in sorted(directory.iterdir()):
+        try:
+            readers.get(path.suffix, lambda path: sudoku_rules.read(path, 9))(path)
+        except UserError as error:
+            print(f"{error}, {peak() - before:,} bytes", file=sys.stderr)
+        else:
+            raise AssertionError(f"{path} was read")
+    for name, (fuzzer, _) in FUZZERS.items():
+        (directory / name).mkdir()
+        fuzzer(directory / name, range(200))
+    print(peak() - before)
+
+
+def test_no_file_makes_the_readers_take_much_memory(tmp_path):
+    write_heavy(tmp_path)
+    command = [sys.executable, "-m", "tests.test_fuzz", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < MOST_MEMORY, done.stderr
+
+
+if __name__ == "__main__":
+    measure(Path(sys.argv[1]))

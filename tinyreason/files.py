@@ -1,0 +1,72 @@
+"""Files that are there whole or not at all, whenever a process is killed, the power fails or a disk fills up.
+
+A file is written under a temporary name beside its place, flushed to disk and renamed; then its directory is flushed to
+disk. The temporary name ends in the number of the process, which tells what a dead process left behind.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+
+def write_whole(path: Path, content: bytes | memoryview) -> None:
+    """Replace the file at `path`, on disk before this returns. Raises OSError; then the old file stands there."""
+    with staged(path, content) as temporary:
+        rename(temporary, path)
+
+
+@contextmanager
+def staged(path: Path, content: bytes | memoryview) -> Iterator[Path]:
+    """`content` on disk under the temporary name of `path`, to be renamed in the block; gone where the block fails."""
+    temporary = temporary_of(path)
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        yield temporary
+    except BaseException:
+        with suppress(OSError):  # what went wrong first is what is told
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+def rename(old: Path, new: Path) -> None:
+    """Give a file another name in its directory, replacing what has it; on disk before this returns."""
+    os.replace(old, new)
+    descriptor = os.open(new.parent, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def temporary_of(path: Path) -> Path:
+    """Where this process writes what is to become `path`."""
+    return path.with_name(f"{path.name}.tmp.{os.getpid()}")
+
+
+def leftovers(directory: Path) -> list[Path]:
+    """Temporary files of dead processes, in name order; at the start of a process also those with its own number."""
+    return [path for path in sorted(directory.glob("*.tmp.*")) if writer_is_dead(path)]
+
+
+def writer_is_dead(temporary: Path) -> bool:
+    match = re.search(r"\.tmp\.([1-9][0-9]*)$", temporary.name)
+    if match is None:  # not a name that we give
+        return False
+    pid = int(match[1])
+    return pid == os.getpid() or not is_alive(pid)
+
+
+def is_alive(pid: int) -> bool:
+    """A process of that number runs on this machine."""
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
