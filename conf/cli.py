@@ -61,6 +61,8 @@ def shorten(message: str) -> str:
 def program() -> str:
     """How the user started us, as in `train.py` or `-m eval.solve`."""
     path = Path(sys.argv[0])
+    if path.stem == "__main__":  # a package, which takes the words of train.py
+        return "train.py"
     return path.name if path.parent.resolve() == CONF.parent else f"-m {path.parent.name}.{path.stem}"
 
 

@@ -16,7 +16,7 @@ import yaml
 from hydra.core.hydra_config import HydraConfig
 
 from conf.plain_yaml import read_yaml
-from conf.schema import Config, flat, plain
+from conf.schema import ADDED, Config, flat, plain
 from tinyreason import checkpoint
 from tinyreason.errors import UserError
 from tinyreason.files import write_whole
@@ -181,4 +181,12 @@ def read_config(run: Path) -> dict:
     path = run / "config.yaml"
     if not path.is_file():
         raise UserError(f"{run} is not a run (it has no config.yaml); type run=runs/NAME of a folder in runs/")
-    return read_yaml(path)
+    config = read_yaml(path)
+    for key, value in ADDED.items():
+        *groups, last = key.split(".")
+        place = config
+        for group in groups:
+            place = place.setdefault(group, {})
+        if isinstance(place, dict):
+            place.setdefault(last, value)
+    return config

@@ -112,9 +112,19 @@ def typed(schema: type, config: Mapping[str, Any]):
 
 def plain(config) -> dict:
     """A typed configuration as nested dicts, lists, numbers and strings: what is saved and compared."""
-    return OmegaConf.to_container(OmegaConf.structured(config))
+    try:
+        return OmegaConf.to_container(OmegaConf.structured(config))
+    except OmegaConfBaseException as error:  # `typed` lets a map pass among the numbers of a list
+        raise UserError(f"{getattr(error, 'full_key', None) or 'config'}: {str(error).splitlines()[0]}") from None
 
 
+ADDED = {  # options that are newer than some saved runs, and what those runs did
+    "model.checkpoint": False,
+    "micro_batch": None,
+    "resume_override": False,
+    "checkpoint.keep_last": 3,
+    "checkpoint.carry": "keep",
+}
 RANGES = {  # key: (least, most); None passes both, as does a None value
     **dict.fromkeys(("steps", "batch", "log_every", "eval_every", "save_every"), (1, None)),
     **dict.fromkeys(("micro_batch",), (1, None)),

@@ -58,8 +58,8 @@ def trainer_of(*more: str) -> tuple[Trainer, shapes.Shapes]:
     return trainer, models.shapes_of(config, trainer.feed.facts, trainer.model.encoder.dtype)
 
 
-def closed(trainer: Trainer, s: shapes.Shapes, *more: str) -> models.Cost:
-    return models.predicted(tiny.config(*SMALL, *more), s, sum(p.numel() for p in trainer.model.parameters()))
+def closed(s: shapes.Shapes, *more: str) -> models.SegmentCost:
+    return models.predicted(tiny.config(*SMALL, *more), s)
 
 
 # ---- reference
@@ -81,7 +81,7 @@ def test_flops_at_the_published_sizes(words):
 def test_flops_are_those_of_the_closed_form(name, checkpoint):
     more = (*VARIANTS[name], f"model.checkpoint={checkpoint}")
     trainer, s = trainer_of(*more)
-    expected = closed(trainer, s, *more)
+    expected = closed(s, *more)
     assert models.products(trainer) == (expected.forward, expected.backward)
 
 
@@ -91,7 +91,7 @@ def test_kept_memory_is_that_of_the_closed_form(name, checkpoint):
     """Per slot some numbers of the losses, and what is looked up by, are left out of it: under 100 bytes a slot."""
     more = (*VARIANTS[name], f"model.checkpoint={checkpoint}")
     trainer, s = trainer_of(*more)
-    assert models.kept(trainer) == pytest.approx(closed(trainer, s, *more).kept, abs=100 * trainer.batch + 400)
+    assert models.kept(trainer) == pytest.approx(closed(s, *more).kept, abs=100 * trainer.batch + 400)
 
 
 @pytest.mark.parametrize("more", [(), ("ema=null",), ("optim=muon",), ("model=hrm", "optim=muon")])
@@ -99,14 +99,14 @@ def test_the_parameters_side_is_that_of_the_closed_form(more):
     trainer, s = trainer_of(*more)
     trainer.segment()
     found = models.side(trainer) + sum(p.nbytes for p in trainer.model.parameters())
-    assert found == pytest.approx(closed(trainer, s, *more).side, rel=0.02)  # AdamW counts steps
+    assert found == pytest.approx(closed(s, *more).side, rel=0.02)  # AdamW counts steps
 
 
 @pytest.mark.parametrize("name", ["mixer", "attention", "bptt", "hrm", "single z"])
 def test_the_peak_is_near_the_closed_form(name):
     more = (*VARIANTS[name], "batch=32", "model.width=32")
     trainer, s = trainer_of(*more)
-    assert models.measured(trainer).peak == pytest.approx(closed(trainer, s, *more).peak, rel=0.2)
+    assert models.measured(trainer).peak == pytest.approx(closed(s, *more).peak, rel=0.2)
 
 
 def test_fused_attention_counts_as_nothing_on_a_cpu():
@@ -207,7 +207,7 @@ BAD = [
     (["plan", "device=h1000"], "device=h1000 is unknown; type one of h200, h100"),
     (["plan", "utilisation=0"], "utilisation=0 must be above 0 and up to 1; type utilisation=0.4"),
     (["plan", "utilisation=40%"], "utilisation=40% must be"),
-    (["plan", "utilisation"], "utilisation needs a value"),
+    (["plan", "utilisation"], "utilisation is no option here"),
     (["plan", "json=nowhere/x.json"], "json=nowhere/x.json: there is no folder nowhere"),
     (["model=trm", "slots=0"], "slots=0 is not a size"),
     (["model=trm", "repeats=-1"], "repeats=-1 is not a size"),
@@ -219,6 +219,14 @@ BAD = [
     (["model=trn"], "Could not find 'model/trn'"),
     (["model=trm", "model.widht=3"], "Could not override 'model.widht'"),
     (["model=trm", "slots=2", "slots=3"], "slots= is given twice"),
+    (["plan", "model.checkpoint=true"], "model.checkpoint=true is a row of the table already"),
+    (["model=trm", "model.gradient=bptt"], "model.gradient=bptt is a row of the table already"),
+    (["model=trm", "gradients=one_step,1"], "names one twice"),
+    (["plan", "utilization=0.4"], "`python train.py --cfg job` prints all keys"),
+    (["plan", "--cfg", "job"], "--cfg is no option here"),
+    (["B=2", "chain"], "chain is no option here"),
+    (["plan", "out="], "out= cannot be written"),
+    (["plan", "out=/dev/null/x"], "out=/dev/null/x cannot be written"),
     (["plant"], "there is no report plant; type python -m eval.cost chain"),
     ([], "there is no report without words; type"),
 ]
@@ -243,6 +251,35 @@ def test_the_command_as_a_user_types_it():
     )
     assert found.returncode == 0, found.stderr
     assert "| one_step | yes | 1 |" in found.stdout
+
+
+def test_what_does_not_fit_is_said_and_not_measured(monkeypatch, capsys):
+    small = ["model=trm", "scale=small", "task.side=4", "model.width=16"]
+    config = tiny.config(*small, "batch=16", "model.gradient=bptt")
+    peak = models.predicted(config, models.shapes_of(config, make_task(config.task).facts, torch.float32)).peak
+    monkeypatch.setattr(models.memory, "free", lambda device: peak)
+    model_report.models([*small, "gradients=one_step,bptt", "repeats=1", "slots=16"])
+    rows = [
+        line for line in capsys.readouterr().out.splitlines() if line.startswith("| one") or line.startswith("| bptt")
+    ]
+    assert ["does not fit" in row for row in rows] == [False, False, True, False]
+
+
+def test_the_plan_says_what_does_not_fit(capsys):
+    plan.plan(["model=trm", "scale=paper", "device=H100", "gradients=bptt", "model.dtype=float32"])
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| bptt")]
+    assert ["does not fit" in row for row in rows] == [True, False]
+    plain, parts = (
+        plan.planned(tiny.config("model=trm", "scale=paper", *more), 1.0, 72e9) for more in ((), ("micro_batch=96",))
+    )
+    assert parts["memory"]["kept and recomputed"] < plain["memory"]["kept and recomputed"] / 7
+    assert parts["hours"] == plain["hours"]
+
+
+def test_help_is_the_three_commands(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["eval/cost/__main__.py", "--help"])
+    runpy.run_module("eval.cost", run_name="__main__")
+    assert capsys.readouterr().out.count("python -m eval.cost") == 3
 
 
 def test_a_folder_that_cannot_be_made(tmp_path):

@@ -71,12 +71,13 @@ class GridPositions(nn.Module):
         super().__init__()
         (rows, columns), box = facts.grid, facts.box
         row, column = (a.flatten() for a in torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij"))
-        places = [row, rows + column]
+        places, count = [row, rows + column], rows + columns
         if box:
-            places.append(rows + columns + row // box[0] * (columns // box[1]) + column // box[1])
+            places.append(count + row // box[0] * (columns // box[1]) + column // box[1])
+            count += rows // box[0] * (columns // box[1])
         self.prefix = prefix
         self.register_buffer("places", torch.stack(places), persistent=False)
-        self.table = nn.Parameter(truncated_normal((int(self.places.max()) + 1, width), width**-0.5))
+        self.table = nn.Parameter(truncated_normal((count, width), width**-0.5))
 
     def forward(self, x: Tensor) -> Tensor:
         grid = self.table[self.places].sum(0).to(x.dtype)

@@ -22,6 +22,12 @@ USAGES = (chain_report.USAGE, plan.USAGE, model_report.USAGE)
 
 def main(words: list[str]) -> None:
     """The report of the first word, or `models` if that is an option already."""
+    if words in (["--help"], ["-h"]):
+        print(__doc__)
+        return
+    for word in words[1:]:
+        if "=" not in word:
+            raise UserError(f"{word} is no option here; type {'; or '.join(USAGES)}")
     named = bool(words) and "=" not in words[0]
     name = words[0] if named else "models"
     if not words or name not in REPORTS:

@@ -8,6 +8,8 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 from torch.profiler import ProfilerActivity, profile
 
+from eval.cost.measure import available_memory
+
 
 @contextmanager
 def storages(ignored: Iterable[Tensor]) -> Iterator[dict[int, int]]:
@@ -23,6 +25,11 @@ def storages(ignored: Iterable[Tensor]) -> Iterator[dict[int, int]]:
 
     with saved_tensors_hooks(pack, lambda tensor: tensor):
         yield found
+
+
+def free(device: torch.device) -> int | None:
+    """Bytes that can still be had, or None where the system does not say."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else available_memory()
 
 
 def peak_increase(run: Callable[[], object], device: torch.device) -> int:

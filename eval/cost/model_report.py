@@ -16,8 +16,8 @@ from data.registry import make_task
 from eval.compare import read_run
 from eval.cost import shapes
 from eval.cost.charts import losses, stacks
-from eval.cost.models import Cost, cost, shapes_of, with_scheme
-from eval.cost.words import FILES, MIB, Report, count_of, split
+from eval.cost.models import SegmentCost, cost, shapes_of, with_scheme
+from eval.cost.words import FILES, MIB, Report, count_of, refuse, split
 from tinyreason.errors import UserError
 from tinyreason.models import DTYPES
 from tinyreason.recursion import SCHEMES, depth_of
@@ -28,7 +28,7 @@ USAGE = (
     "[gradients=one_step,full,bptt,4] [slots=2] [repeats=3] [runs=runs/a,runs/b] [json=FILE] [out=DIR]"
 )
 HEAD = (
-    "gradient | recomputed | tracked | forward GF | backward GF | both, closed form | kept MiB | closed form | "
+    "gradient | recomputed | tracked | forward GF | closed form | backward GF | closed form | kept MiB | closed form | "
     "side MiB | closed form | peak MiB | closed form | s"
 )
 NOTE = """
@@ -40,6 +40,7 @@ average. Peak and s: one step of {slots} slots on {device}, not compiled, random
 def models(words: list[str]) -> None:
     """Measure the schemes that the user asks for. Raises UserError for words that cannot be."""
     own, others = split(words, OWN)
+    refuse(others, "model.checkpoint", "model.gradient")
     config = training_config(composed(others))
     device = pick_device(config.device)
     slots = count_of("slots", own["slots"] or (config.batch if device.type == "cuda" else 2))
@@ -51,12 +52,12 @@ def models(words: list[str]) -> None:
     report.head(HEAD)
     for gradient in schemes:
         for checkpoint in (False, True):
-            rows.append(cost(replace(with_scheme(config, gradient, checkpoint), batch=slots), repeats))
+            rows.append(cost(replace(with_scheme(config, gradient, checkpoint), batch=slots), device, repeats))
             report.say(line(rows[-1], slots))
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu, {torch.get_num_threads()} threads"
     report.say(NOTE.format(slots=slots, device=name, batch=config.batch))
     bars = {f"{row['gradient']}{', recomputed' * row['checkpoint']}": [row["flops"], row["memory"]] for row in rows}
-    rows = [row | {k: asdict(row[k]) for k in ("measured", "closed")} for row in rows]
+    rows = [row | {k: row[k] and asdict(row[k]) for k in ("measured", "closed")} for row in rows]
     head = {"words": others, "slots": slots, "batch": config.batch, "device": name, "torch": torch.__version__}
     report.finish(head | {"rows": rows, "curves": curves}, lambda path: stacks(path, bars, f"a step of {slots} slots"))
     if curves:
@@ -67,9 +68,8 @@ def models(words: list[str]) -> None:
 def schemes_of(names: str, config: Config) -> list[str]:
     """The schemes named, each of them one that the model has."""
     schemes = names.split(",")
-    for name in schemes:
-        depth_of(name, config.model.H_cycles, config.model.L_cycles)
-    if len(set(schemes)) < len(schemes):
+    depths = [depth_of(name, config.model.H_cycles, config.model.L_cycles) for name in schemes]
+    if len(set(depths)) < len(depths):
         raise UserError(f"gradients={names} names one twice; type each once")
     return schemes
 
@@ -87,11 +87,12 @@ def curve(run: Path) -> dict[str, list[float]]:
 
 def line(row: dict, slots: int) -> str:
     """One row of the table."""
-    both: tuple[Cost, Cost] = row["measured"], row["closed"]
-    found, expected = both
-    giga = [x / slots / 1e9 for x in (found.forward, found.backward, expected.forward + expected.backward)]
-    numbers = [f"{x:.3f}" for x in giga]
-    numbers += [f"{c.kept / slots / MIB:.2f}" for c in both]
-    numbers += [f"{c.side / MIB:.1f}" for c in both] + [f"{c.peak / MIB:.1f}" for c in both]
+    both: tuple[SegmentCost | None, SegmentCost] = row["measured"], row["closed"]
+    units = {"forward": (1e9 * slots, 3), "backward": (1e9 * slots, 3), "kept": (MIB * slots, 2)}
+    units |= {"side": (MIB, 1), "peak": (MIB, 1)}
+    numbers = [
+        f"{getattr(c, key) / unit:.{digits}f}" if c else "-" for key, (unit, digits) in units.items() for c in both
+    ]
     again = "yes" if row["checkpoint"] else "no"
-    return f"| {row['gradient']} | {again} | {row['tracked']} | {' | '.join(numbers)} | {row['seconds']:.3f} |"
+    seconds = f"{row['seconds']:.3f}" if row["measured"] else "does not fit"
+    return f"| {row['gradient']} | {again} | {row['tracked']} | {' | '.join(numbers)} | {seconds} |"

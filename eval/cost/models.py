@@ -10,16 +10,17 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from conf.schema import Config
+from data.registry import make_task
 from eval.cost import measure, memory, shapes
 from eval.cost.shapes import Shapes
 from eval.speed import random_trainer
-from tinyreason.models import parameter_count
+from tinyreason.models import dtype_of, make_model, parameter_count
 from tinyreason.puzzle import Facts
 from tinyreason.trainer import Trainer
 
 
 @dataclass(frozen=True)
-class Cost:
+class SegmentCost:
     """Of one segment of all slots and its optimizer step, measured or by arithmetic."""
 
     forward: int  # FLOPs of matrix products
@@ -34,12 +35,17 @@ def with_scheme(config: Config, gradient: str, checkpoint: bool) -> Config:
     return replace(config, model=replace(config.model, gradient=gradient, checkpoint=checkpoint))
 
 
-def cost(config: Config, repeats: int) -> dict:
-    """One row of the report: a trainer of `config` on random tokens. Not compiled: compilers choose what to keep."""
-    trainer = random_trainer(replace(config, compile="false"))
-    s = shapes_of(config, trainer.feed.facts, trainer.model.encoder.dtype)
-    found, seconds = measured(trainer), measure.seconds(trainer.segment, repeats)
-    expected = predicted(config, s, parameter_count(trainer.model))
+def cost(config: Config, device: torch.device, repeats: int) -> dict:
+    """One row of the report: a trainer of `config` on random tokens. Not compiled: compilers choose what to keep.
+
+    Where the closed form does not fit into memory nothing is measured.
+    """
+    s = shapes_of(config, make_task(config.task).facts, dtype_of(config.model, device))
+    expected, found, seconds = predicted(config, s), None, None
+    free = memory.free(device)
+    if free is None or expected.peak + config.batch * shapes.slot_bytes(s) < free:
+        trainer = random_trainer(replace(config, compile="false"))
+        found, seconds = measured(trainer), measure.seconds(trainer.segment, repeats)
     return {
         "gradient": config.model.gradient,
         "checkpoint": config.model.checkpoint,
@@ -57,33 +63,36 @@ def shapes_of(config: Config, facts: Facts, dtype: torch.dtype) -> Shapes:
     return Shapes(config.model, facts, config.halting, config.loss, dtype.itemsize)
 
 
-def predicted(config: Config, s: Shapes, parameters: int) -> Cost:
+def predicted(config: Config, s: Shapes) -> SegmentCost:
     """The closed form."""
     parts, casts = shapes.flops(s), shapes.casts(s)
     backward = sum(parts[part] for part in shapes.BACKWARD)
-    kept = config.batch * shapes.kept(s) + (0 if config.model.checkpoint else casts)
-    waiting = config.batch * (shapes.kept(s) + shapes.kept_again(s)) + casts
-    side = side_bytes(config, s, parameters)
-    return Cost(config.batch * (sum(parts.values()) - backward), config.batch * backward, kept, side, side + waiting)
+    at_once = min(config.micro_batch or config.batch, config.batch)
+    kept = at_once * shapes.kept(s) + (0 if config.model.checkpoint else casts)
+    waiting = at_once * (shapes.kept(s) + shapes.kept_again(s)) + casts
+    side, forward = side_bytes(config, s), sum(parts.values()) - backward
+    return SegmentCost(config.batch * forward, config.batch * backward, kept, side, side + waiting)
 
 
-def side_bytes(config: Config, s: Shapes, parameters: int) -> int:
+def side_bytes(config: Config, s: Shapes) -> int:
     """Parameters, gradients, average, and two moments, of which Muon needs one for the cores' matrices.
 
     Puzzle embeddings are not in it: how many there are is known when the data is.
     """
+    with torch.device("meta"):
+        parameters = parameter_count(make_model(config.model, s.facts, torch.device("meta")))
     cores = 2 if config.model.recursion == "hrm" else 1
     spared = cores * shapes.core_parameters(s) if config.optim.matrices == "muon" else 0
     return shapes.FLOAT32 * (parameters * (4 + (config.ema is not None)) - spared)
 
 
-def measured(trainer: Trainer) -> Cost:
+def measured(trainer: Trainer) -> SegmentCost:
     """The same of a trainer at work."""
     trainer.segment()  # the optimizer makes its moments
     forward, backward = products(trainer)
     before, gradients = side(trainer), measure.parameter_bytes(trainer.model)
     peak = before + memory.peak_increase(trainer.segment, trainer.device)
-    return Cost(forward, backward, kept(trainer), before + gradients, peak)
+    return SegmentCost(forward, backward, kept(trainer), before + gradients, peak)
 
 
 def products(trainer: Trainer) -> tuple[int, int]:

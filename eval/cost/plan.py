@@ -17,9 +17,9 @@ from eval.cost import shapes
 from eval.cost.charts import stacks
 from eval.cost.model_report import schemes_of
 from eval.cost.models import predicted, shapes_of, with_scheme
-from eval.cost.words import FILES, Report, split
+from eval.cost.words import FILES, Report, refuse, split
 from tinyreason.errors import UserError
-from tinyreason.models import DTYPES, make_model, parameter_count
+from tinyreason.models import dtype_of
 
 # 10^12 FLOP/s of dense bf16 products, 10^9 bytes of memory: NVIDIA's data sheets, SXM where there is a choice
 DEVICES = {
@@ -36,18 +36,20 @@ OWN = {"device": "h100", "utilisation": "0.4", "gradients": None} | FILES
 USAGE = (
     "python -m eval.cost plan model=trm task=sudoku scale=paper device=h100 utilisation=0.4 [gradients=one_step,full]"
 )
-HEAD = "gradient | recomputed | GF a puzzle and segment | EF in all | hours | GiB needed | largest batch that fits"
+HEAD = "gradient | recomputed | GF a puzzle and segment | EF in all | hours | GB needed | largest batch that fits"
 
 
 def plan(words: list[str]) -> None:
     """Print the plan. Raises UserError for words that have none."""
     own, others = split(words, OWN)
-    (peak, memory), share = device_of(own["device"]), share_of(own["utilisation"])
+    (peak, memory), share = device_of(own["device"].lower()), share_of(own["utilisation"])
+    refuse(others, "model.checkpoint")
     config = training_config(composed(others))
     report, segments = Report("plan", own), config.steps * config.batch
     report.say(
         f"{config.steps:,} steps of {config.batch:,} slots: {segments / 1e6:,.1f} million segments of one puzzle.\n"
-        f"{own['device']}: {peak:g} TFLOP/s in dense bf16, of which {share:g} is assumed to be reached; {memory} GB.\n"
+        f"{own['device']}: {peak:g} TFLOP/s in dense bf16, of which {share:g} is assumed to be reached; {memory} GB,\n"
+        f"of which {USED:g} is for use.\n"
     )
     report.head(HEAD)
     rows = []
@@ -63,19 +65,17 @@ def plan(words: list[str]) -> None:
 
 def planned(config: Config, speed: float, memory: float) -> dict:
     """One row: at `speed` FLOP/s, with `memory` bytes to use."""
-    s = shapes_of(config, make_task(config.task).facts, DTYPES["bfloat16"])
-    with torch.device("meta"):
-        parameters = parameter_count(make_model(config.model, s.facts, torch.device("meta")))
-    needed = predicted(config, s, parameters)
-    carry = config.batch * shapes.slot_bytes(s)
+    s = shapes_of(config, make_task(config.task).facts, dtype_of(config.model, torch.device("cuda")))
+    needed, carry = predicted(config, s), config.batch * shapes.slot_bytes(s)
     slot = shapes.kept(s) + shapes.kept_again(s) + shapes.slot_bytes(s)
-    fixed = needed.peak + carry - config.batch * slot
+    fixed = needed.side + shapes.casts(s)
     parts = {part: n * config.batch * config.steps for part, n in shapes.flops(s).items()}
     return asdict(needed) | {
         "gradient": config.model.gradient,
         "checkpoint": config.model.checkpoint,
         "flops": parts,
         "memory": {"kept and recomputed": needed.peak - needed.side, "parameters' side": needed.side, "carry": carry},
+        "fits": needed.peak + carry <= memory,
         "each": sum(shapes.flops(s).values()),
         "hours": sum(parts.values()) / speed / 3600,
         "largest_batch": max(0, int((memory - fixed) // slot)),
@@ -85,10 +85,10 @@ def planned(config: Config, speed: float, memory: float) -> dict:
 def line(row: dict) -> str:
     """One row of the table."""
     again, every = "yes" if row["checkpoint"] else "no", sum(row["flops"].values())
-    size = sum(row["memory"].values()) / 2**30
+    size = sum(row["memory"].values()) / 1e9
     return (
         f"| {row['gradient']} | {again} | {row['each'] / 1e9:.2f} | {every / 1e18:.4g} | {row['hours']:.3g} | "
-        f"{size:.1f} | {row['largest_batch']:,} |"
+        f"{size:.1f}{'' if row['fits'] else ', does not fit'} | {row['largest_batch']:,} |"
     )
 
 

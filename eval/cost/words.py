@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from eval.cost.charts import pyplot
 from tinyreason.errors import UserError
 
 MIB = 2**20
@@ -23,6 +24,13 @@ def split(words: list[str], own: Mapping[str, str | None]) -> tuple[dict[str, st
             raise UserError(f"{key}= is given twice; type it once")
     given = dict(word.split("=", 1) for word in mine)
     return {**own, **given}, [word for word in words if word not in mine]
+
+
+def refuse(words: list[str], *keys: str) -> None:
+    """Raises UserError for an option that is a column of the table."""
+    for word in words:
+        if word.partition("=")[0] in keys:
+            raise UserError(f"{word} is a row of the table already; leave it out, and type gradients= for the schemes")
 
 
 def count_of(key: str, value: str | int, example: int = 2) -> int:
@@ -49,9 +57,13 @@ def folder(name: str | None) -> Path | None:
     if name is None:
         return None
     try:
-        Path(name).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"out={name}: {error.strerror}; type the name of a folder") from None
+        Path(name or "/").mkdir(parents=True, exist_ok=True)
+        good = bool(name) and os.access(name, os.W_OK)
+    except OSError:
+        good = False
+    if not good:
+        raise UserError(f"out={name} cannot be written; type the name of a folder, as in out=cost")
+    pyplot()  # refuse now rather than after the work
     return Path(name)
 
 
