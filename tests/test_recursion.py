@@ -31,6 +31,7 @@ def make(recursion: str, gradient="full", mix: str = "attention"):
         prefix=1,
         puzzle_embedding=True,
         gradient=str(gradient),
+        checkpoint=False,
         dtype="float64",
     )
     return make_model(config, FACTS, torch.device("cpu")).double(), config.depth
@@ -115,7 +116,7 @@ def gradients(model, latents, read) -> dict[str, torch.Tensor]:
     value = sum((p * torch.randn(p.shape, generator=generator, dtype=torch.float64)).sum() for p in parts)
     model.zero_grad()
     value.backward()
-    found = {name: p.grad for name, p in model.named_parameters()} | {"rows": model.encoder.puzzles.rows.grad}
+    found = {name: p.grad for name, p in model.named_parameters()} | {"rows": model.encoder.puzzles.gradients()[0]}
     assert all(g is not None for g in found.values())
     return found
 

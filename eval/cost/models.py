@@ -53,7 +53,7 @@ def cost(config: Config, device: torch.device, repeats: int) -> dict:
         "measured": found,
         "closed": expected,
         "flops": {part: config.batch * n for part, n in shapes.flops(s).items()},
-        "memory": {"kept and recomputed": expected.peak - expected.side, "parameters' side": expected.side},
+        "memory": {"kept, recomputed or copied": expected.peak - expected.side, "parameters' side": expected.side},
         "seconds": seconds,
     }
 
@@ -70,12 +70,15 @@ def predicted(config: Config, s: Shapes) -> SegmentCost:
     at_once = min(config.micro_batch or config.batch, config.batch)
     kept = at_once * shapes.kept(s) + (0 if config.model.checkpoint else casts)
     waiting = at_once * (shapes.kept(s) + shapes.kept_again(s)) + casts
-    side, forward = side_bytes(config, s), sum(parts.values()) - backward
-    return SegmentCost(config.batch * forward, config.batch * backward, kept, side, side + waiting)
+    forward = sum(parts.values()) - backward
+    gradients, moved = side_bytes(config, s)
+    side = gradients + moved
+    step = moved  # a copy, in case that the step is bad; by then what waited for the backward pass is gone
+    return SegmentCost(config.batch * forward, config.batch * backward, kept, side, side + max(waiting, step))
 
 
-def side_bytes(config: Config, s: Shapes) -> int:
-    """Parameters, gradients, average, and two moments, of which Muon needs one for the cores' matrices.
+def side_bytes(config: Config, s: Shapes) -> tuple[int, int]:
+    """Gradients; and what a step moves: parameters, average, two moments, of which Muon needs one for matrices.
 
     Puzzle embeddings are not in it: how many there are is known when the data is.
     """
@@ -83,7 +86,7 @@ def side_bytes(config: Config, s: Shapes) -> int:
         parameters = parameter_count(make_model(config.model, s.facts, torch.device("meta")))
     cores = 2 if config.model.recursion == "hrm" else 1
     spared = cores * shapes.core_parameters(s) if config.optim.matrices == "muon" else 0
-    return shapes.FLOAT32 * (parameters * (4 + (config.ema is not None)) - spared)
+    return shapes.FLOAT32 * parameters, shapes.FLOAT32 * (parameters * (3 + (config.ema is not None)) - spared)
 
 
 def measured(trainer: Trainer) -> SegmentCost:

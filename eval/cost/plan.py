@@ -74,7 +74,11 @@ def planned(config: Config, speed: float, memory: float) -> dict:
         "gradient": config.model.gradient,
         "checkpoint": config.model.checkpoint,
         "flops": parts,
-        "memory": {"kept and recomputed": needed.peak - needed.side, "parameters' side": needed.side, "carry": carry},
+        "memory": {
+            "kept, recomputed or copied": needed.peak - needed.side,
+            "parameters' side": needed.side,
+            "carry": carry,
+        },
         "fits": needed.peak + carry <= memory,
         "each": sum(shapes.flops(s).values()),
         "hours": sum(parts.values()) / speed / 3600,
