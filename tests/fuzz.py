@@ -152,6 +152,45 @@ def change_rows(rng: Rng, rows: list[list[str]]) -> list[list[str]]:
     return pick(rng, changed) or rows
 
 
+def change_both(rng: Rng, rows: list[list[str]]) -> list[list[str]]:
+    """The same change in every long field of a row, so that they still agree: lines swapped, or two characters."""
+    rows = [list(row) for row in rows]
+    row = pick(rng, rows)
+    seed = int(rng.integers(1 << 31))
+    for at, text in enumerate(row):
+        if len(text) >= 16:
+            again = generator(seed)
+            row[at] = pick(again, [swap_lines, swap_columns, swap_characters, put])(again, text)
+    return rows
+
+
+def swap_lines(rng: Rng, text: str) -> str:
+    """Two lines of a square grid for each other."""
+    side = round(len(text) ** 0.5)
+    lines = [text[n : n + side] for n in range(0, len(text), side)]
+    a, b = rng.integers(len(lines), size=2).tolist()
+    lines[a], lines[b] = lines[b], lines[a]
+    return "".join(lines)
+
+
+def swap_columns(rng: Rng, text: str) -> str:
+    side = round(len(text) ** 0.5)
+    columns = [text[n::side] for n in range(side)]
+    a, b = rng.integers(side, size=2).tolist()
+    columns[a], columns[b] = columns[b], columns[a]
+    return "".join("".join(line) for line in zip(*columns, strict=False))
+
+
+def swap_characters(rng: Rng, text: str) -> str:
+    a, b = pick(rng, ["12", "34", "14", "o ", "SG", "# "])
+    return text.translate({ord(a): b, ord(b): a})
+
+
+def put(rng: Rng, text: str) -> str:
+    at = int(rng.integers(len(text)))
+    return text[:at] + pick(rng, list("SG# o1.")) + text[at + 1 :]
+
+
 def change_columns(rng: Rng, rows: list[list[str]]) -> list[list[str]]:
     order = rng.permutation(max(map(len, rows))).tolist()
     if rng.random() < 0.3:
@@ -162,7 +201,7 @@ def change_columns(rng: Rng, rows: list[list[str]]) -> list[list[str]]:
     return changed
 
 
-ROWS = [change_field, change_field, change_field, change_field, change_field, change_rows, change_columns]
+ROWS = [change_field] * 5 + [change_both] * 2 + [change_rows, change_columns]
 
 
 def csv_bytes(rng: Rng, rows: list[list[str]]) -> bytes:

@@ -5,7 +5,6 @@ run as code. Each must be refused in one line or taken as the text that it is. A
 compiles, opens and starts meanwhile; a module that leaves a file behind when it is imported lies on the path.
 """
 
-import ast
 import copy
 import json
 import os
@@ -59,6 +58,18 @@ TEXTS = [
 CALL = {"_target_": "canary.boom", "_args_": ["x"]}
 VALUES = [CALL, {"_partial_": True} | CALL, {"": CALL}, [CALL], ["canary.boom"], [], {}, None, True, -1, 10**400, 1e999]
 VALUES += [float("nan")]
+CORE = ["canary.boom", "../../boom", "${oc.env:SECRET}", CALL]  # what every place gets; all get all with -m slow
+
+
+def some(number: int) -> list:
+    """What the place of that number gets, where not all get all."""
+    return [*CORE, TEXTS[number % len(TEXTS)], VALUES[number % len(VALUES)]]
+
+
+def everything(number: int) -> list:
+    return TEXTS + VALUES
+
+
 RAW = [
     "!!python/object/apply:canary.boom [x]",
     "!!python/object/new:canary.Boom {}",
@@ -204,36 +215,40 @@ def understood(config: dict) -> tuple:
     return known, make_task(known.task)
 
 
-@pytest.mark.parametrize("task", TASKS)
-def test_no_text_and_no_value_of_a_saved_configuration_is_more_than_that(task):
+def spoil_saved(task: str, every: Callable[[int], list]) -> None:
     config = saved(task)
     assert understood(config)
+    mine = [place for place in places(config) if task == "sudoku" or place[0] == "task"]  # others are the same for all
     with nothing_happens():
-        for number, place in enumerate(places(config)):
-            if task != "sudoku" and place[0] != "task":
-                continue  # the same for all tasks
-            for new in TEXTS + VALUES[number % 3 :: 3]:
+        for number, place in enumerate(mine):
+            for new in every(number):
                 found = refused_or(understood, changed(config, place, new))
                 kept = found and reached(plain(found[0]), place)
                 assert found is None or same(kept, new), (place, new, kept)
 
 
+@pytest.mark.parametrize("task", TASKS)
+def test_no_text_and_no_value_of_a_saved_configuration_is_more_than_that(task):
+    spoil_saved(task, some)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", TASKS)
+def test_all_texts_and_values_in_every_place_of_a_saved_configuration(task):
+    spoil_saved(task, everything)
+
+
 def same(kept: Any, new: Any) -> bool:
     """The text or value as it was written, but for numbers as text, and a number where there is only yes and no."""
-    return (
-        kept == new
-        or str(kept) == str(new)
-        or (isinstance(new, bool | int | float) and kept in (float(new), bool(new)))
-    )
+    return kept == new or str(kept) == str(new) or (isinstance(kept, bool) and kept == bool(new))
 
 
 def test_no_key_is_added_to_a_saved_configuration():
     config = saved("sudoku")
     for place in maps_in(config):
         for key in ("_target_", "_args_", "defaults", "hydra", "__class__", "_content", "_metadata", "<<", ""):
-            for new in ("canary.boom", CALL):
-                with nothing_happens():
-                    assert refused_or(understood, with_key(config, place, key, new)) is None, (place, key)
+            with nothing_happens():
+                assert refused_or(understood, with_key(config, place, key, "canary.boom")) is None, (place, key)
 
 
 def understood_file(directory: Path) -> tuple:
@@ -243,7 +258,7 @@ def understood_file(directory: Path) -> tuple:
 @pytest.mark.parametrize("raw", RAW, ids=range(len(RAW)))
 def test_yaml_in_a_saved_configuration_is_plain(raw, tmp_path):
     config = saved("sudoku")
-    for place in places(config)[::7]:
+    for place in places(config)[::12]:
         text = yaml.safe_dump(changed(config, place, "TOKEN"), sort_keys=False)
         (tmp_path / "config.yaml").write_text(text.replace("TOKEN", raw))
         with nothing_happens(tmp_path):
@@ -326,20 +341,30 @@ def shared(run, tmp_path_factory) -> Path:
 
 def described(directory: Path) -> tuple:
     found = exported.read(directory)
-    return found, make_task(found.task | ({"source": "generate"} if found.task["source"] is None else {}))
+    unshared = "source" in found.task and found.task["source"] is None
+    return found, make_task(found.task | ({"source": "generate"} if unshared else {}))
 
 
-def test_no_text_and_no_value_of_an_exported_model_is_more_than_that(shared, tmp_path):
+def spoil_exported(shared: Path, directory: Path, every: Callable[[int], list]) -> None:
     stated = json.loads((shared / exported.CONFIG).read_text())
-    for place in places(stated):
-        for new in TEXTS + VALUES[len(place[-1]) % 3 :: 3] if isinstance(place[-1], str) else TEXTS:
-            (tmp_path / exported.CONFIG).write_text(json.dumps(changed(stated, place, new)))
-            with nothing_happens(tmp_path):
-                found = refused_or(described, tmp_path)
+    for number, place in enumerate(places(stated)):
+        for new in every(number):
+            (directory / exported.CONFIG).write_text(json.dumps(changed(stated, place, new)))
+            with nothing_happens(directory):
+                found = refused_or(described, directory)
             kept = found and reached(json.loads(json.dumps(plain(found[0]))), place)
             assert found is None or same(kept, new), (place, new, kept)
             source = (found and found[0].task["source"]) or "generate"
             assert exported.is_anywhere(source), "a shared model names no file"
+
+
+def test_no_text_and_no_value_of_an_exported_model_is_more_than_that(shared, tmp_path):
+    spoil_exported(shared, tmp_path, some)
+
+
+@pytest.mark.slow
+def test_all_texts_and_values_in_every_place_of_an_exported_model(shared, tmp_path):
+    spoil_exported(shared, tmp_path, everything)
 
 
 def test_no_key_is_added_to_an_exported_model(shared, tmp_path):
@@ -428,78 +453,6 @@ def test_the_name_of_a_run_stays_in_runs(name, tmp_path):
         assert found.path.resolve().parent == root.resolve()
         found.lock.release()
     assert [path.name for path in tmp_path.iterdir()] in ([], ["runs"])
-
-
-# The source
-
-
-BANNED_NAMES = {"eval", "exec", "compile", "__import__", "instantiate", "import_module", "get_class", "get_method"}
-BANNED_ATTRIBUTES = {"instantiate", "import_module", "extractall", "unpack_archive", "unsafe_load", "full_load"}
-BANNED_ATTRIBUTES |= {"system", "popen", "spec_from_file_location", "run_path", "run_module"}
-BANNED_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "importlib", "runpy"}
-BANNED_MODULES |= {"tarfile", "zipfile", "hydra.utils", "jsonpickle"}
-ROOMS = ("tinyreason", "data", "eval", "conf")
-FILES = [ROOT / "train.py", *(path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py")))]
-
-
-def complaints(source: str) -> list[str]:
-    """What in Python source could run, unpickle or unpack what it reads. Comments and strings do not count."""
-    found = []
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            found += [name.name for name in node.names if is_banned(name.name)]
-        elif isinstance(node, ast.ImportFrom):
-            names = {name.name for name in node.names} & BANNED_NAMES
-            found += [f"from {node.module} import {name}" for name in names]
-            found += [f"from {node.module}"] * is_banned(node.module or "")
-        elif isinstance(node, ast.Call):
-            found += complaint_about_call(node)
-    return found
-
-
-def is_banned(module: str) -> bool:
-    return any(module == banned or module.startswith(f"{banned}.") for banned in BANNED_MODULES)
-
-
-def complaint_about_call(call: ast.Call) -> list[str]:
-    keywords = {k.arg: k.value.value for k in call.keywords if isinstance(k.value, ast.Constant)}
-    text = ast.unparse(call.func)
-    found = [f"{key}=True" for key in ("allow_pickle", "trust_remote_code") if keywords.get(key)]
-    if isinstance(call.func, ast.Name) and call.func.id in BANNED_NAMES:
-        found.append(text)
-    if isinstance(call.func, ast.Attribute) and call.func.attr in BANNED_ATTRIBUTES:
-        found.append(text)
-    if text in ("yaml.load", "numpy.load", "np.load", "torch.hub.load", "torch.jit.load"):
-        found.append(text)
-    if text == "torch.load" and keywords.get("weights_only") is not True:
-        found.append("torch.load without weights_only=True")
-    return found
-
-
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_nothing_in_the_source_runs_what_it_reads(path):
-    assert complaints(path.read_text()) == []
-
-
-BAD_SOURCE = """
-import pickle
-from importlib import import_module
-import hydra.utils as u
-u.instantiate(x)
-eval("1"); exec("1")
-yaml.load(x, yaml.Loader); yaml.unsafe_load(x)
-torch.load(x); torch.load(x, weights_only=False); torch.load(x, weights_only=flag)
-np.load(x, allow_pickle=True); np.load(x)
-tar.extractall(); os.system("x")
-"""
-
-
-def test_the_search_finds_what_it_looks_for():
-    for line in BAD_SOURCE.strip().splitlines():
-        for statement in line.split("; "):
-            assert complaints(statement), statement
-    assert complaints("# eval(x)\n'exec(x)'\nmodel.eval()\nyaml.safe_load(x)\ntorch.compile(x)") == []
-    assert complaints("from eval.solve import solve\ntorch.load(x, weights_only=True)") == []
 
 
 def test_the_watch_sees_what_it_looks_for(tmp_path):
