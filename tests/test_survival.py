@@ -102,6 +102,7 @@ def assert_same(folder: Path, other: Path) -> None:
     assert lines(folder) == lines(other)
 
 
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("kills", [10, pytest.param(50, marks=pytest.mark.slow)])
 def test_a_run_that_is_killed_at_random_moments_is_the_run_that_was_not(kills, reference, tmp_path):
     rng, steps = random.Random(kills), 40 * kills
@@ -123,6 +124,7 @@ def test_a_run_that_is_killed_at_random_moments_is_the_run_that_was_not(kills, r
     assert_same(tmp_path, reference(steps))
 
 
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("each", [2, pytest.param(10, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("which", [signal.SIGTERM, signal.SIGINT])
 def test_a_run_that_is_asked_to_stop_saves_this_step_and_goes_on(which, each, reference, tmp_path):
