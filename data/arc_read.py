@@ -80,33 +80,41 @@ def _directory(path: Path) -> tuple[list[ArcTask], list[ArcTask]]:
 
 
 def _kaggle(challenges: Path, solutions: Path | None = None) -> list[ArcTask]:
-    tasks, answers = (read_json(path) if path else None for path in (challenges, solutions))
-    for path, value in ((challenges, tasks), (solutions, answers)):
-        if path and not isinstance(value, dict):
-            raise UserError(f"{path}: not a JSON object of tasks")
-    if solutions and tasks.keys() != answers.keys():
-        odd = min(tasks.keys() ^ answers.keys())
-        raise UserError(f"{solutions}:{odd[:40]!r}: in only one of it and {challenges.name}")
-    return [_task(str(challenges), i, tasks[i], answers and (str(solutions), answers[i])) for i in sorted(tasks)]
+    raw = _tasks_in(challenges)
+    tasks = [_task(str(challenges), name, raw[name]) for name in sorted(raw)]
+    del raw  # as lists, one file's cells take twenty times the memory that they take as arrays
+    if not solutions:
+        return tasks
+    answers, names = _tasks_in(solutions), {task.id for task in tasks}
+    if odd := names ^ answers.keys():
+        raise UserError(f"{solutions}:{min(odd)[:40]!r}: in only one of it and {challenges.name}")
+    return [_answered(task, str(solutions), answers[task.id]) for task in tasks]
 
 
-def _task(file: str, name: str, raw: Any, answers: tuple[str, Any] | None = None) -> ArcTask:
-    """A checked task; `answers` are (their file, the outputs of the test pairs) where these are kept apart."""
-    where = f"{file}:{name if name.isprintable() else name.encode('unicode_escape').decode()}"[:400]
+def _tasks_in(path: Path) -> dict[str, Any]:
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: not a JSON object of tasks")
+    return value
+
+
+def _task(file: str, name: str, raw: Any) -> ArcTask:
+    """A checked task."""
+    where = f"{file}:{name}"[:400]
     if not name or not name.isprintable() or SEPARATOR in name or len(name) > 100:
         raise UserError(f"{where}: not a task id (1 to 100 printable characters without {SEPARATOR!r})")
     if not isinstance(raw, dict) or not all(isinstance(raw.get(k), list) and raw[k] for k in ("train", "test")):
         raise UserError(f"{where}: not an object with the non-empty lists 'train' and 'test'")
-    pairs = {
-        k: [_pair(f"{where}/{k} {n}", pair, k == "train") for n, pair in enumerate(raw[k])] for k in ("train", "test")
-    }
-    tests = pairs["test"]
-    if answers:
-        file, outputs = answers
-        if not isinstance(outputs, list) or len(outputs) != len(tests):
-            raise UserError(f"{file}:{name}: not a list of {len(tests)} grids, one for each test pair")
-        tests = [(i, _grid(f"{file}:{name}/{n}", o)) for n, ((i, _), o) in enumerate(zip(tests, outputs, strict=True))]
-    return ArcTask(name, pairs["train"], tests)
+    pairs = [[_pair(f"{where}/{k} {n}", p, k == "train") for n, p in enumerate(raw[k])] for k in ("train", "test")]
+    return ArcTask(name, *pairs)
+
+
+def _answered(task: ArcTask, file: str, outputs: Any) -> ArcTask:
+    """The task with the outputs of its test pairs, which were kept apart."""
+    if not isinstance(outputs, list) or len(outputs) != len(task.tests):
+        raise UserError(f"{file}:{task.id}: not a list of {len(task.tests)} grids, one for each test pair")
+    grids = [_grid(f"{file}:{task.id}/{n}", output) for n, output in enumerate(outputs)]
+    return task._replace(tests=[(grid, output) for (grid, _), output in zip(task.tests, grids, strict=True)])
 
 
 def _pair(where: str, raw: Any, answered: bool) -> tuple[np.ndarray, np.ndarray | None]:

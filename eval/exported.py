@@ -123,6 +123,8 @@ def facts_of(stated: Any) -> Facts:
     for key in ("grid", "box"):
         if not is_pair(stated[key]) and not (key == "box" and stated[key] is None):
             raise UserError(f"facts.{key} must be [rows,columns], not {shown(stated[key])}")
+    if stated["box"] and any(side % part for side, part in zip(stated["grid"], stated["box"], strict=True)):
+        raise UserError(f"facts.box={stated['box']}: no grid of {stated['grid']} has such boxes")
     return Facts(**stated | {"grid": tuple(stated["grid"]), "box": stated["box"] and tuple(stated["box"])})
 
 

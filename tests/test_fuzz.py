@@ -31,6 +31,7 @@ from tests import fuzz, oracle
 from tinyreason import folder
 from tinyreason.errors import UserError
 from tinyreason.puzzle import Facts, Puzzles
+from tinyreason.untrusted import read_npy
 
 CASES = {"sudoku": range(10_000), "maze": range(10_000), "arc": range(10_000), "folder": range(4_000)}
 MORE = range(10_000, 30_000)
@@ -352,6 +353,16 @@ def test_a_task_refuses_a_spoilt_data_set_or_works_with_it(name, fast):
             assert len(str(error)) < len(str(root)) + 500  # noqa: PT017
         (root / file).write_bytes(good[file])
     assert 0.1 * SOME < worked < 0.9 * SOME
+
+
+@pytest.mark.parametrize("shape", ["(True, 6)", "(1, True)", "(1.0, 6)", "[1, 6]", "(-1, -6)", "(6,)", "(1, 6, 1)"])
+def test_a_shape_is_whole_numbers_in_two_dimensions(shape, tmp_path):
+    """Sizes that agree with the file, which a fuzzer seldom hits."""
+    header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}"
+    cells = 1 if "True)" in shape else 6
+    (tmp_path / "a.npy").write_bytes(fuzz.with_header(fuzz.npy_bytes(np.zeros(cells, np.uint8)), header))
+    with pytest.raises(UserError, match=r"a\.npy: "):
+        read_npy(tmp_path / "a.npy", np.uint8, 2)
 
 
 # What is no file, and what would take more memory than there is

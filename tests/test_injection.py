@@ -200,6 +200,16 @@ def reached(value: Any, place: tuple) -> Any:
     return value
 
 
+@pytest.mark.parametrize("quoted", ["x" * 5000, "a\nb\r\x1b[2J\u2028\ud800", "é 字 😀"])
+def test_a_message_is_one_line_of_a_bounded_length(quoted):
+    line = str(UserError(f"path:3: has {quoted}; type another"))
+    assert line.isprintable()
+    assert line.startswith("path:3: has ")
+    assert line.endswith("; type another")
+    assert len(line) <= 1000
+    assert ("é 字 😀" in line) == ("é" in quoted)
+
+
 # Saved configurations
 
 
@@ -258,7 +268,7 @@ def understood_file(directory: Path) -> tuple:
 @pytest.mark.parametrize("raw", RAW, ids=range(len(RAW)))
 def test_yaml_in_a_saved_configuration_is_plain(raw, tmp_path):
     config = saved("sudoku")
-    for place in places(config)[::12]:
+    for place in [("name",), *places(config)[::12]]:
         text = yaml.safe_dump(changed(config, place, "TOKEN"), sort_keys=False)
         (tmp_path / "config.yaml").write_text(text.replace("TOKEN", raw))
         with nothing_happens(tmp_path):

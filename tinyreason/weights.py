@@ -4,7 +4,6 @@ Whoever hands us weights and the sizes of their model may lie about both. So the
 that has shapes and no memory, and memory is asked for only where all of them agree.
 """
 
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -20,7 +19,6 @@ from tinyreason.puzzle import Facts
 MAX_HEADER = 1 << 20  # bytes; a hundred tensors take about 10,000
 TYPES = {"F32": torch.float32, "F64": torch.float64, "F16": torch.float16, "BF16": torch.bfloat16}
 MAX_PREFIX = 4096  # tokens; published models have 16
-GRID = "encoder.positions.table"
 
 Shapes = dict[str, tuple[tuple[int, ...], torch.dtype | None]]
 
@@ -76,8 +74,6 @@ def shapes_in(path: Path) -> Shapes:
 def refuse_misfits(config: ModelConfig, facts: Facts, found: Shapes, where: str) -> None:
     """Raise UserError unless these are the tensors of such a model. Takes no memory, whatever sizes are claimed."""
     wanted = skeleton(config, facts, len(found), where)
-    if config.positions == "grid":  # compared when the model is built; it cannot be large
-        found = {name: shape for name, shape in found.items() if name != GRID}
     for name in sorted(wanted.keys() | found.keys()):
         if wanted.get(name) != found.get(name):
             what = " is missing" if name not in found else f" is {told(found[name])}"
@@ -86,16 +82,12 @@ def refuse_misfits(config: ModelConfig, facts: Facts, found: Shapes, where: str)
 
 
 def skeleton(config: ModelConfig, facts: Facts, tensors: int, where: str) -> Shapes:
-    """The tensors of a model of which `tensors` were found, but for the table of grid positions.
-
-    That table is sized by a number that a tensor holds, and a tensor without memory holds none.
-    """
+    """The tensors of a model of which `tensors` were found."""
     if config.layers > tensors or config.prefix > MAX_PREFIX:  # no tensor's shape tells these two in every model
         raise UserError(f"{where}: {tensors} tensors, for {config.layers} layers and {config.prefix} prefix tokens")
-    plain = replace(config, positions="none") if config.positions == "grid" else config
     try:
         with torch.device("meta"):
-            return shapes_of(make_model(plain, facts, torch.device("meta")).state_dict())
+            return shapes_of(make_model(config, facts, torch.device("meta")).state_dict())
     except (ArithmeticError, RuntimeError, TypeError, ValueError) as error:
         raise UserError(f"{where}: there is no model of such sizes: {str(error).splitlines()[0][:200]}") from None
 
