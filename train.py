@@ -28,6 +28,7 @@ from conf.track import Guarded, make_tracker
 from data.registry import load_task
 from data.task import Task
 from eval.solve import Solver, brief, save_submission, solve
+from tinyreason.deterministic import deterministic
 from tinyreason.errors import UserError
 from tinyreason.feed import Stream
 from tinyreason.guard import PATIENCE
@@ -200,7 +201,7 @@ def memory_advice(config: Config) -> Iterator[None]:
 
 def main(words: DictConfig) -> None:
     config = training_config(words)
-    with memory_advice(config):
+    with memory_advice(config), deterministic(config.deterministic):
         train(replace(config, name=config.name or default_name()))
 
 

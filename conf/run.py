@@ -23,7 +23,7 @@ from tinyreason.files import write_whole
 
 # Choices that do not change what is learnt: they neither name a run nor keep one from going on
 INCIDENTAL = ("name", "resume", "resume_override", "device", "max_minutes", "log_every", "save_every", "compile")
-INCIDENTAL += ("logger", "eval", "checkpoint", "micro_batch")
+INCIDENTAL += ("logger", "eval", "checkpoint", "micro_batch", "deterministic")
 
 
 def default_name() -> str:

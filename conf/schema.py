@@ -59,6 +59,7 @@ class Config(Training):
     scale: str
     name: str | None
     device: str
+    deterministic: bool  # on CUDA: the same bits each time
     resume: str  # auto | true | false | path
     resume_override: bool  # go on although options have changed
     max_minutes: float | None
@@ -122,6 +123,7 @@ ADDED = {  # options that are newer than some saved runs, and what those runs di
     "model.checkpoint": False,
     "micro_batch": None,
     "resume_override": False,
+    "deterministic": False,
     "checkpoint.keep_last": 3,
     "checkpoint.carry": "keep",
 }

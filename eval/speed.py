@@ -1,7 +1,8 @@
 """How fast does a configuration train? `python -m eval.speed [words of train.py] [repeats=5]`
 
 A word with choices, as in `model.mix=attention,mixer`, times them in turn, A B A B, and prints each one's ratio to the
-first: ratios hold where a shared machine's speed drifts. Puzzles are random tokens of the task's shape.
+first: ratios hold where a shared machine's speed drifts. Puzzles are random tokens of the task's shape. What
+`deterministic=false,true` costs on CUDA is asked like this too; cuBLAS then has that option's workspace in both.
 """
 
 import os
@@ -21,6 +22,7 @@ from hydra.errors import HydraException
 from conf.cli import choose_scale, composed, fail, pick_device, shorten
 from conf.schema import Config, training_config
 from data.registry import make_task
+from tinyreason.deterministic import deterministic
 from tinyreason.errors import UserError
 from tinyreason.feed import Stream
 from tinyreason.models import parameter_count
@@ -39,7 +41,7 @@ def random_trainer(config: Config) -> Trainer:
     return Trainer(config, facts, stream, pick_device(config.device))
 
 
-def seconds(trainer: Trainer) -> float:
+def seconds(trainer: Trainer, config: Config) -> float:
     """One step."""
 
     def wait() -> None:
@@ -48,7 +50,8 @@ def seconds(trainer: Trainer) -> float:
 
     wait()
     start = time.perf_counter()
-    trainer.segment()
+    with deterministic(config.deterministic):
+        trainer.segment()
     wait()
     return time.perf_counter() - start
 
@@ -64,14 +67,15 @@ def main(words: list[str]) -> None:
     repeats = int(next((w.split("=")[1] for w in words if w.startswith("repeats=")), 5))
     named = variants([w for w in words if not w.startswith("repeats=")])
     configs = {k: training_config(composed(v)) for k, v in named.items()}
-    trainers = {k: random_trainer(c) for k, c in configs.items()}
-    for trainer in trainers.values():
+    with deterministic(any(c.deterministic for c in configs.values())):  # before CUDA is used at all
+        trainers = {k: random_trainer(c) for k, c in configs.items()}
+    for k, trainer in trainers.items():
         for _ in range(WARM_UP):
-            trainer.segment()
+            seconds(trainer, configs[k])
     times = {k: [] for k in trainers}
     for _ in range(repeats):
         for k, trainer in trainers.items():
-            times[k].append(seconds(trainer))
+            times[k].append(seconds(trainer, configs[k]))
     first = times[next(iter(times))]
     print("| variant | parameters | s a step, median | segments/s | ratio to the first |\n|" + " --- |" * 5)
     for k, trainer in trainers.items():

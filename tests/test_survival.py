@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ import train
 from conf.run import Lock
 from tests import tiny
 from tinyreason import checkpoint
+from tinyreason.deterministic import deterministic
 from tinyreason.errors import UserError
 
 ROOT = Path(__file__).parents[1]
@@ -203,21 +205,36 @@ def fresh(name: str, *more: str) -> train.Trainer:
     config = replace(tiny.config(*FAST, *VARIANTS[name], "steps=20", *more), name="run")
     task, splits = train.load_task(config.task)
     torch.manual_seed(0)
-    return train.Trainer(config, task.facts, train.Stream(splits["train"], task.augment, 0), tiny.CPU)
+    stream = train.Stream(splits["train"], task.augment, 0)
+    return train.Trainer(config, task.facts, stream, train.pick_device(config.device))
 
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_saved_at_any_of_20_steps_a_run_goes_on_bitwise(name, tmp_path):
-    straight = fresh(name)
+    go_on_from(range(20), tmp_path, name, "device=cpu")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("name", VARIANTS)
+def test_saved_at_any_of_20_steps_a_run_goes_on_bitwise_on_cuda(name, compiled, tmp_path):
+    with deterministic(True):
+        places = [10] if compiled else range(20)  # a trainer takes a minute to compile
+        go_on_from(places, tmp_path, name, "device=cuda", f"compile={compiled}".lower())
+
+
+def go_on_from(places: Iterable[int], folder: Path, *words: str) -> None:
+    """From each of these steps to the last, which must be as if there had been no stop."""
+    straight = fresh(*words)
     for _ in range(20):
-        checkpoint.save(tmp_path, straight.step, straight.state_dict())
+        checkpoint.save(folder, straight.step, straight.state_dict())
         straight.segment()
     end_state = straight.state_dict()
-    for step in range(20):
-        resumed = fresh(name)
+    for step in places:
+        resumed = fresh(*words)
         for _ in range(2):
             resumed.segment()  # what it was before must not matter
-        changed = resumed.load_state_dict(checkpoint.load(checkpoint.path_of(tmp_path, step)))
+        changed = resumed.load_state_dict(checkpoint.load(checkpoint.path_of(folder, step)))
         assert changed == []
         while resumed.step < 20:
             resumed.segment()

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from tinyreason import checkpoint
 from tinyreason.average import Average
+from tinyreason.deterministic import repeats
 from tinyreason.feed import Feed, Stream
 from tinyreason.guard import Guard, only_if
 from tinyreason.halting import HaltingConfig, make_halting
@@ -148,7 +149,9 @@ class Trainer:
         Raises KeyError, ValueError, RuntimeError or TypeError if `saved` is not of such a model and optimizer.
         """
         here = surroundings(self.device)
-        changed = [f"{k} {v} is now {here[k]}" for k, v in saved["made_on"].items() if v != here[k]]
+        changed = [f"{k} {v} is now {here.get(k)}" for k, v in saved["made_on"].items() if v != here.get(k)]
+        if not repeats(self.device):
+            changed.append("on CUDA sums come out otherwise each time, unless deterministic=true")
         self.model.load_state_dict(saved["model"])
         if self.ema is not None:
             self.averaged.load_state_dict(saved["ema"] or saved["model"])
@@ -221,7 +224,8 @@ def set_random_states(saved: dict) -> None:
 def surroundings(device: torch.device) -> dict:
     """What has to be the same for two runs to be the same to the last bit."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
-    return {"device": device.type, "hardware": name, "threads": torch.get_num_threads()} | versions()
+    order = {"threads": torch.get_num_threads(), "deterministic": repeats(device)}
+    return {"device": device.type, "hardware": name} | order | versions()
 
 
 def versions() -> dict[str, str]:
