@@ -40,7 +40,7 @@ from tinyreason.trainer import Trainer
 def train(config: Config) -> dict:
     """Train, evaluate, and leave runs/<name>/ complete. Returns what result.json holds."""
     trainer, task, splits, folder = begin(config)
-    tracker = make_tracker(config)
+    tracker = make_tracker(config, folder.path)
     try:
         with Stop() as stop:
             learn(config, trainer, task, splits, folder, tracker, stop)
@@ -111,7 +111,7 @@ def begin(config: Config) -> tuple[Trainer, Task, dict[str, Puzzles], RunFolder]
         trainer = Trainer(config, task.facts, Stream(splits["train"], task.augment, config.seed), device)
         if start:
             go_on(trainer, *start)
-    except UserError:
+    except BaseException:  # Ctrl-C too
         folder.leave()
         raise
     folder.begin(trainer.step)
@@ -177,6 +177,8 @@ def describe(config: Config, trainer: Trainer, task: Task, splits: dict, folder:
         f"{tracked} with gradient, up to {config.halting.segments} segments, halting={config.halting.rule}"
     )
     notes = list(task.notes)
+    if config.checkpoint.carry == "drop":
+        notes.append("checkpoint.carry=drop: a run that goes on begins new puzzles, so not to the last bit")
     if not len(splits[config.eval.split]):
         notes.append(f"the {config.eval.split} split is empty: no evaluation before the final one on test")
     for line in notes:

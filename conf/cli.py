@@ -3,17 +3,20 @@
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 
 import hydra
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from conf.schema import flat
 from tinyreason.errors import UserError
 
 CONF = Path(__file__).parent
@@ -27,19 +30,28 @@ def command(config_name: str, function: Callable[[DictConfig], None]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # raise to us instead of printing a page
 
     def job(words: DictConfig) -> None:
-        try:
+        with one_line(config_name):  # lest Hydra announces a failed job first
             function(words)
-        except UserError as error:  # here and not below, lest Hydra announces a failed job first
-            fail(str(error), error.exit_code)
-        except OSError as error:  # a full disk, a file where a folder should be, no permission
-            fail(f"{error.filename}: {error.strerror}")
 
-    try:
+    with one_line(config_name):
         hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)()
+
+
+@contextmanager
+def one_line(config_name: str = "train") -> Iterator[None]:
+    """Leave with a code and a line where the user can mend what goes wrong."""
+    try:
+        yield
+    except UserError as error:
+        fail(str(error), error.exit_code)
+    except (HydraException, OmegaConfBaseException) as error:  # some of Hydra's are OSErrors too
+        fail(shorten(str(error)) + did_you_mean(str(error), config_name))
     except YAMLError as error:
         fail(f"conf: {' '.join(str(error).split())}")
-    except (HydraException, OmegaConfBaseException) as error:
-        fail(shorten(str(error)))
+    except OSError as error:  # a full disk, a file where a folder should be, no permission
+        fail(": ".join(str(part) for part in (error.filename, error.strerror) if part) or str(error))
+    except KeyboardInterrupt:  # not while training, which listens for it: nothing is lost
+        fail("interrupted", 130)
 
 
 def composed(words: list[str]) -> DictConfig:
@@ -58,10 +70,22 @@ def shorten(message: str) -> str:
     return message
 
 
+def did_you_mean(message: str, config_name: str) -> str:
+    """The key nearest to the one that Hydra does not know, among those of the choices that were typed."""
+    unknown = re.search(r"Could not override '([^']+)'", message)
+    if not unknown:
+        return ""
+    choices = [w for w in sys.argv[1:] if (CONF / w.split("=")[0]).is_dir()]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        keys = flat(OmegaConf.to_container(compose(config_name, choices)))
+    near = get_close_matches(unknown[1], keys, 1)
+    return f" Did you mean {near[0]}?" if near else ""
+
+
 def program() -> str:
     """How the user started us, as in `train.py` or `-m eval.solve`."""
     path = Path(sys.argv[0])
-    if path.stem == "__main__":  # a package, which takes the words of train.py
+    if path.stem in ("__main__", "speed"):  # they take the words of train.py
         return "train.py"
     return path.name if path.parent.resolve() == CONF.parent else f"-m {path.parent.name}.{path.stem}"
 

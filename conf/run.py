@@ -19,7 +19,7 @@ from conf.plain_yaml import read_yaml
 from conf.schema import ADDED, Config, flat, plain
 from tinyreason import checkpoint
 from tinyreason.errors import UserError
-from tinyreason.files import write_whole
+from tinyreason.files import append, sync, write_whole
 
 # Choices that do not change what is learnt: they neither name a run nor keep one from going on
 INCIDENTAL = ("name", "resume", "resume_override", "device", "max_minutes", "log_every", "save_every", "compile")
@@ -96,7 +96,7 @@ class RunFolder:
         checkpoint.remove_after(self.checkpoints, step)
         write_whole(self.path / "config.yaml", yaml.safe_dump(plain(self.config), sort_keys=False).encode())
         path = self.path / "log.jsonl"
-        lines = path.read_text().splitlines() if path.exists() else []
+        lines = path.read_text(errors="replace").splitlines() if path.exists() else []
         kept = [line for line in lines if step_of(line) <= step and '"kind": "final"' not in line]
         write_whole(path, "".join(line + "\n" for line in kept).encode())
         self.evaluated = {(line["split"], line["step"]) for line in map(json.loads, kept) if line["kind"] == "eval"}
@@ -120,6 +120,7 @@ class RunFolder:
     def save(self, step: int, state: dict, best: int | None) -> None:
         """A checkpoint of `step`; on a full disk the old ones stay, and training goes on."""
         try:
+            sync(self.path / "log.jsonl")  # lest a power cut takes lines that the checkpoint goes on from
             checkpoint.save(self.checkpoints, step, state)
             self.full = False
         except OSError as error:
@@ -131,8 +132,7 @@ class RunFolder:
     def log(self, record: dict) -> None:
         """Append one line to log.jsonl; a killed process loses none that was written."""
         try:
-            with (self.path / "log.jsonl").open("a") as file:
-                file.write(json.dumps(record) + "\n")
+            append(self.path / "log.jsonl", json.dumps(record).encode() + b"\n")
         except OSError as error:
             self.complain(f"log.jsonl could not be written ({error.strerror})")
 

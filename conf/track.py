@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 
 from conf.schema import Config, plain
 
@@ -51,25 +52,29 @@ class Guarded:
             self.tracker = NoTracker()
 
 
-def make_tracker(config: Config) -> Guarded:
+def make_tracker(config: Config, folder: Path) -> Guarded:
     """The tracker of `logger=`; a wandb that cannot be reached becomes none, with one warning."""
     if config.logger.tracker == "none":
         return Guarded(NoTracker())
     try:
-        return Guarded(Wandb(start_wandb(config)))
+        return Guarded(Wandb(start_wandb(config, folder)))
     except Exception as error:  # no package, no key, no network: all the same to the run
         warn(error)
         return Guarded(NoTracker())
 
 
-def start_wandb(config: Config):
+def start_wandb(config: Config, folder: Path):
+    """A run over there, or the one that this folder has begun."""
     import wandb  # slow to import and needed by few
 
+    note = folder / "wandb-id"
+    identity = note.read_text() if note.exists() else None
     settings = wandb.Settings(init_timeout=PATIENCE, silent=True)
     mode = os.environ.get("WANDB_MODE")
-    return wandb.init(
-        project=config.logger.project, name=config.name, config=plain(config), mode=mode, settings=settings
-    )
+    where = {"project": config.logger.project, "name": config.name, "id": identity, "resume": "allow", "mode": mode}
+    run = wandb.init(**where, config=plain(config), settings=settings)
+    note.write_text(run.id)
+    return run
 
 
 def warn(error: Exception) -> None:

@@ -15,7 +15,7 @@ from statistics import mean, stdev
 
 from scipy.stats import binomtest
 
-from conf.cli import fail
+from conf.cli import one_line
 from conf.run import read_config
 from conf.schema import flat
 from tinyreason.errors import UserError
@@ -186,7 +186,5 @@ def main(words: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    try:
+    with one_line():
         main(sys.argv[1:])
-    except UserError as error:
-        fail(str(error), error.exit_code)

@@ -10,6 +10,7 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as train.py does
 
 import itertools
+import re
 import sys
 import time
 from dataclasses import replace
@@ -17,9 +18,8 @@ from statistics import median
 
 import numpy as np
 import torch
-from hydra.errors import HydraException
 
-from conf.cli import choose_scale, composed, fail, pick_device, shorten
+from conf.cli import choose_scale, composed, one_line, pick_device
 from conf.schema import Config, training_config
 from data.registry import make_task
 from tinyreason.deterministic import deterministic
@@ -64,7 +64,9 @@ def variants(words: list[str]) -> dict[str, list[str]]:
 
 
 def main(words: list[str]) -> None:
-    repeats = int(next((w.split("=")[1] for w in words if w.startswith("repeats=")), 5))
+    repeats = next((w.removeprefix("repeats=") for w in words if w.startswith("repeats=")), "5")
+    if not re.fullmatch("[1-9][0-9]{0,5}", repeats):
+        raise UserError(f"repeats={repeats} must be a whole number, 1 or more")
     named = variants([w for w in words if not w.startswith("repeats=")])
     configs = {k: training_config(composed(v)) for k, v in named.items()}
     with deterministic(any(c.deterministic for c in configs.values())):  # before CUDA is used at all
@@ -73,7 +75,7 @@ def main(words: list[str]) -> None:
         for _ in range(WARM_UP):
             seconds(trainer, configs[k])
     times = {k: [] for k in trainers}
-    for _ in range(repeats):
+    for _ in range(int(repeats)):
         for k, trainer in trainers.items():
             times[k].append(seconds(trainer, configs[k]))
     first = times[next(iter(times))]
@@ -86,10 +88,6 @@ def main(words: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    try:
+    with one_line():
         choose_scale()
         main(sys.argv[1:])
-    except UserError as error:
-        fail(str(error), error.exit_code)
-    except (HydraException, ValueError) as error:
-        fail(shorten(str(error)))

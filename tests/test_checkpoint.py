@@ -26,7 +26,7 @@ from tests import tiny
 from tinyreason import checkpoint, manifest
 from tinyreason.errors import Damaged, UserError
 from tinyreason.feed import Stream
-from tinyreason.files import temporary_of, write_whole
+from tinyreason.files import append, temporary_of, write_whole
 from tinyreason.trainer import Trainer
 
 TRAINER = (
@@ -439,6 +439,16 @@ def test_other_files_survive_a_full_disk(tmp_path):
     write_whole(tmp_path / "log", b"new")
     assert (tmp_path / "log").read_bytes() == b"new"
     assert names(tmp_path) == ["log"]
+
+
+@pytest.mark.parametrize("room", [0, 1, 3])
+def test_a_line_that_does_not_fit_leaves_no_half_of_it(room, tmp_path):
+    append(tmp_path / "log", b"one\n")
+    with file_size_limit(4 + room), pytest.raises(OSError):
+        append(tmp_path / "log", b"two\n")
+    assert (tmp_path / "log").read_bytes() == b"one\n"
+    append(tmp_path / "log", b"two\n")
+    assert (tmp_path / "log").read_bytes() == b"one\ntwo\n"
 
 
 # ---- damage is found

@@ -161,6 +161,26 @@ def test_a_wrong_option_of_build_is_one_line(wrong, words, call, tmp_path):
     assert_refused(call("build", *wrong), words, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [("optim.lrr=1", "optim.lr"), ("train.micro_batch=2", "micro_batch"), ("bacth=3", "batch"), ("x_y_z=3", None)],
+)
+def test_the_nearest_key_is_named(typed, meant, call):
+    _, _, err = call("train", "task=maze", "model=hrm", typed)
+    assert ("Did you mean" in err) == bool(meant)
+    assert not meant or err.rstrip().endswith(f"Did you mean {meant}?")
+
+
+def test_ctrl_c_before_training_is_one_line(call, monkeypatch, tmp_path):
+    def interrupted(config: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, "load_task", interrupted)
+    code, _, err = call("train", *TINY)
+    assert (code, err) == (130, "error: interrupted\n")
+    assert not list(tmp_path.iterdir())
+
+
 # ---- what is right
 
 

@@ -40,5 +40,5 @@ def test_a_kept_run_goes_on_as_it_did(run, tmp_path, monkeypatch, capsys):
     losses = json.loads((run / "answers.json").read_text())["losses"]
     lines = [json.loads(line) for line in Path("runs/kept/log.jsonl").read_text().splitlines()]
     found = {str(line["step"]): line["loss"] for line in lines if line["kind"] == "train"}
-    assert found == pytest.approx(losses, rel=1e-3)
+    assert found == pytest.approx(losses, rel=3e-4)
     assert len(losses) == 4

@@ -322,6 +322,14 @@ def test_a_refused_run_leaves_no_folder_behind(here):
     assert not Path("runs/nothing").exists()
 
 
+def test_a_carry_that_is_dropped_is_said_when_a_run_begins_and_when_it_goes_on(here, capsys):
+    words = ("steps=400", "checkpoint.carry=drop", "max_minutes=0")
+    train.train(small_run("run", *words))
+    assert "note: checkpoint.carry=drop: a run that goes on begins new puzzles" in capsys.readouterr().out
+    train.train(small_run("run", *words))
+    assert "note: not to the last bit the run that was not stopped: it was saved without" in capsys.readouterr().out
+
+
 def test_a_full_disk_keeps_the_old_checkpoint_and_training_goes_on(here, monkeypatch, capsys):
     honest, failed = checkpoint.save, []
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -62,12 +63,26 @@ def test_without_a_server_training_completes_and_waits_at_most_30_seconds(tmp_pa
 
 def test_without_the_package_training_goes_on(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "wandb", None)
-    tracker = track.make_tracker(tiny.config("logger=wandb", "name=a"))
+    tracker = track.make_tracker(tiny.config("logger=wandb", "name=a"), Path("nowhere"))
     tracker.log({"step": 1})
     tracker.finish()
     said = capsys.readouterr().err
     assert said.startswith("warning: wandb is off (ModuleNotFoundError")
     assert said.count("\n") == 1
+
+
+def test_a_run_that_goes_on_goes_on_over_there_too(tmp_path, monkeypatch):
+    asked = []
+
+    def init(**options: object) -> SimpleNamespace:
+        asked.append(options)
+        return SimpleNamespace(id=options["id"] or "given")
+
+    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=init, Settings=dict))
+    for _ in range(2):
+        track.make_tracker(tiny.config("logger=wandb", "name=a"), tmp_path)
+    assert [options["id"] for options in asked] == [None, "given"]
+    assert {options["resume"] for options in asked} == {"allow"}
 
 
 def test_a_tracker_that_fails_on_the_way_is_dropped(capsys):

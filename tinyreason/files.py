@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from errno import ENOSPC
 from pathlib import Path
 
 
@@ -15,6 +16,25 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
     """Replace the file at `path`, on disk before this returns. Raises OSError; then the old file stands there."""
     with staged(path, content) as temporary:
         rename(temporary, path)
+
+
+def append(path: Path, line: bytes) -> None:
+    """Add `line` to the end of a file, all of it or nothing. Raises OSError. A killed process loses none of it."""
+    with path.open("ab", buffering=0) as file:
+        size = file.tell()
+        try:
+            if file.write(line) < len(line):
+                raise OSError(ENOSPC, os.strerror(ENOSPC), str(path))
+        except OSError:
+            file.truncate(size)
+            raise
+
+
+def sync(path: Path) -> None:
+    """The file at `path`, if there is one, is on disk before this returns. Raises OSError."""
+    if path.exists():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
 
 
 @contextmanager

@@ -9,10 +9,7 @@ each with [json=FILE] for the numbers and [out=DIR] for numbers, table and pictu
 
 import sys
 
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
-
-from conf.cli import choose_scale, fail, shorten
+from conf.cli import choose_scale, one_line
 from eval.cost import chain_report, model_report, plan
 from tinyreason.errors import UserError
 
@@ -39,11 +36,5 @@ def main(words: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    try:
+    with one_line():
         main(sys.argv[1:])
-    except UserError as error:
-        fail(str(error), error.exit_code)
-    except (HydraException, OmegaConfBaseException) as error:
-        fail(shorten(str(error)))
-    except OSError as error:  # a full disk
-        fail(f"{error.filename or 'json='}: {error.strerror}")
