@@ -221,7 +221,7 @@ def operations(scene: str, directory: Path) -> list[str]:
 
 @pytest.mark.parametrize("forever", [False, True], ids=["once", "from then on"])
 @pytest.mark.parametrize("scene", SCENES)
-def test_after_a_fault_at_any_operation_the_old_or_the_new_one_is_there(scene, forever, tmp_path):
+def test_after_a_fault_at_any_operation_the_old_or_the_new_one_is_there(scene, forever, tmp_path, counted):
     before, step = SCENES[scene]
     count = len(operations(scene, tmp_path / "whole"))
     assert count >= 12
@@ -245,6 +245,7 @@ def test_after_a_fault_at_any_operation_the_old_or_the_new_one_is_there(scene, f
         assert names(directory) == pairs(*{*before[:1], *before[-1:], step, *([2] if scene == "again" else [])})
         assert newest(directory) == 1000
     assert len(found) == 2
+    counted("faults in saving and pruning: a good checkpoint after each", count)
 
 
 def test_a_failed_save_leaves_nothing_behind(tmp_path):
@@ -406,7 +407,7 @@ def file_size_limit(size: int) -> Iterator[None]:
 
 @pytest.mark.parametrize("step", [2, 3], ids=["the same step", "the next"])
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.999])
-def test_a_disk_that_fills_up(share, step, trained, tmp_path):
+def test_a_disk_that_fills_up(share, step, trained, tmp_path, counted):
     whole = trained.state_dict()
     for old in (1, 2):
         path = checkpoint.save(tmp_path, old, whole | {"token": old})
@@ -416,11 +417,12 @@ def test_a_disk_that_fills_up(share, step, trained, tmp_path):
     assert caught.value.errno == errno.EFBIG
     assert {p: p.read_bytes() for p in tmp_path.iterdir()} == before
     assert newest(tmp_path) == 2
+    counted("full disks, by a limit of the file size: the old checkpoint intact")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 @pytest.mark.parametrize(("step", "kind"), [(3, ".pt"), (3, ".json"), (2, ".pt"), (2, ".json")])
-def test_a_disk_that_is_full(step, kind, tmp_path):
+def test_a_disk_that_is_full(step, kind, tmp_path, counted):
     filled(tmp_path, 1, 2)
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     temporary_of(checkpoint.path_of(tmp_path, step).with_suffix(kind)).symlink_to("/dev/full")
@@ -429,6 +431,7 @@ def test_a_disk_that_is_full(step, kind, tmp_path):
     assert caught.value.errno == errno.ENOSPC
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
     assert newest(tmp_path) == 2
+    counted("full disks, by /dev/full: the old checkpoint intact")
 
 
 def test_other_files_survive_a_full_disk(tmp_path):
@@ -501,7 +504,7 @@ def assert_falls_back(directory: Path, reason: str, to: float = 2, damaged: tupl
     [(flip, 500, "sha256 differs"), (truncate, 500, ""), (hole, 250, "sha256 differs")],
     ids=["bit flips", "truncations", "holes"],
 )
-def test_damage_is_found_and_the_one_before_is_taken(damage, times, reason, run):
+def test_damage_is_found_and_the_one_before_is_taken(damage, times, reason, run, counted):
     path, rng = checkpoint.path_of(run, 3), random.Random(0)
     whole = path.read_bytes()
     for _ in range(times):
@@ -509,9 +512,10 @@ def test_damage_is_found_and_the_one_before_is_taken(damage, times, reason, run)
         assert_falls_back(run, reason)
     path.write_bytes(whole)
     assert newest(run) == 3
+    counted(f"damages found, the checkpoint before taken: {damage.__name__}", times)
 
 
-def test_every_flipped_bit_of_a_manifest_is_found(run):
+def test_every_flipped_bit_of_a_manifest_is_found(run, counted):
     path = checkpoint.path_of(run, 2)
     whole = checkpoint.manifest_of(path).read_bytes()
     for at in range(8 * len(whole)):
@@ -523,6 +527,7 @@ def test_every_flipped_bit_of_a_manifest_is_found(run):
         checkpoint.manifest_of(path).write_bytes(whole[:length])
         with pytest.raises(Damaged, match="manifest damaged"):
             checkpoint.load(path)
+    counted("damages found: flipped bits and truncations of a manifest", 9 * len(whole))
 
 
 def exchange(a: Path, b: Path) -> None:
@@ -531,7 +536,7 @@ def exchange(a: Path, b: Path) -> None:
     b.write_bytes(first)
 
 
-def test_exchanged_files_are_found(tmp_path):
+def test_exchanged_files_are_found(tmp_path, counted):
     """The two differ in nothing but a few bytes, so that no size tells."""
     filled(tmp_path, 1, 2, 3)
     new, old = (checkpoint.path_of(tmp_path, step) for step in (3, 2))
@@ -542,6 +547,7 @@ def test_exchanged_files_are_found(tmp_path):
     assert_falls_back(tmp_path, "manifest of another step", 1, (3, 2))
     exchange(new, old)
     assert_falls_back(tmp_path, "manifest of another step", 1, (3, 2))
+    counted("damages found, the checkpoint before taken: exchanged files", 3)
 
 
 @pytest.mark.parametrize(
@@ -560,9 +566,10 @@ def test_exchanged_files_are_found(tmp_path):
         (lambda path: plant(path.parent, 3, path.read_bytes()[:1000]), "not a checkpoint: RuntimeError"),
     ],
 )
-def test_each_damage_has_its_reason(damage, reason, run):
+def test_each_damage_has_its_reason(damage, reason, run, counted):
     damage(checkpoint.path_of(run, 3))
     assert_falls_back(run, reason)
+    counted("damages found, the checkpoint before taken: empty, missing, longer, no zip, manifests")
 
 
 @pytest.mark.parametrize(
@@ -716,7 +723,7 @@ def mutated(pickled: bytes, rng: random.Random) -> bytes:
 
 
 @pytest.mark.parametrize("name", attacks(Path()))
-def test_a_malicious_pickle_does_not_run(name, three, run, tmp_path):
+def test_a_malicious_pickle_does_not_run(name, three, run, tmp_path, counted):
     canary = tmp_path / "canary"
     attack = attacks(canary)[name]
     with suppress(Exception):
@@ -727,9 +734,10 @@ def test_a_malicious_pickle_does_not_run(name, three, run, tmp_path):
         plant(run, 3, content)
         assert_falls_back(run, "not a checkpoint: " + ("UnpicklingError" if content != attack else "not a zip file"))
         assert not canary.exists()
+        counted("malicious pickles: refused, not run")
 
 
-def test_mutated_pickles_do_not_run(three, run, tmp_path):
+def test_mutated_pickles_do_not_run(three, run, tmp_path, counted):
     """100 attacks, mutated, and 100 checkpoints, some with an attack put in."""
     original = checkpoint.path_of(three, 3).read_bytes()
     (tmp_path / "here").mkdir()
@@ -748,6 +756,8 @@ def test_mutated_pickles_do_not_run(three, run, tmp_path):
         assert all("step_00000003.pt: not a checkpoint: " in line and len(line) < 300 for line in lines)
     assert refused > 150
     assert names(tmp_path) == before
+    counted("mutated pickles: refused, not run", refused)
+    counted("mutated pickles: loaded as plain values", 200 - refused)
 
 
 def test_torch_s_older_formats_are_not_read(run):

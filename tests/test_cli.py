@@ -125,8 +125,9 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("wrong", "words"), WRONG, ids=[" ".join(wrong) for wrong, _ in WRONG])
-def test_a_wrong_option_of_train_is_one_line(wrong, words, call, tmp_path):
+def test_a_wrong_option_of_train_is_one_line(wrong, words, call, tmp_path, counted):
     assert_refused(call("train", *TINY, *wrong), words, tmp_path)
+    counted("wrong commands: one line, exit code 2, nothing written")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA GPU")

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -293,16 +294,22 @@ def fast(tmp_path):
 
 
 @pytest.mark.parametrize("name", FUZZERS)
-def test_spoilt_files_are_refused_in_one_line_or_read_for_what_they_are(name, fast):
-    fuzzer, reasons = FUZZERS[name]
-    fuzzer(fast, CASES[name]).assert_varied(reasons)
+def test_spoilt_files_are_refused_in_one_line_or_read_for_what_they_are(name, fast, counted):
+    judge_all(name, fast, CASES[name], counted)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FUZZERS)
-def test_more_spoilt_files(name, fast):
+def test_more_spoilt_files(name, fast, counted):
+    judge_all(name, fast, MORE, counted)
+
+
+def judge_all(name: str, directory: Path, cases: range, counted: Callable) -> None:
     fuzzer, reasons = FUZZERS[name]
-    fuzzer(fast, MORE).assert_varied(reasons)
+    tally = fuzzer(directory, cases)
+    tally.assert_varied(reasons)
+    counted(f"spoilt files, {name}: refused in one line", tally.reasons.total())
+    counted(f"spoilt files, {name}: read for what they are", tally.read)
 
 
 # Through the tasks: what they do with files that the readers accept
@@ -471,13 +478,14 @@ def measure(directory: Path) -> None:
     assert len(np.ones(MOST_MEMORY, np.uint8)) <= peak() - before, "the meter does not show what is taken"
 
 
-def test_no_file_makes_the_readers_take_much_memory(tmp_path):
+def test_no_file_makes_the_readers_take_much_memory(tmp_path, counted):
     write_heavy(tmp_path)
     # by way of a shell: a process counts as its own peak what the one that started it had
     command = ["sh", "-c", '"$0" "$@"; exit $?', sys.executable, "-m", "tests.test_fuzz", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < MOST_MEMORY, done.stderr
+    counted("MiB at most while reading the heaviest files", int(done.stdout) >> 20)
 
 
 if __name__ == "__main__":

@@ -225,7 +225,7 @@ def understood(config: dict) -> tuple:
     return known, make_task(known.task)
 
 
-def spoil_saved(task: str, every: Callable[[int], list]) -> None:
+def spoil_saved(task: str, every: Callable[[int], list], counted: Callable) -> None:
     config = saved(task)
     assert understood(config)
     mine = [place for place in places(config) if task == "sudoku" or place[0] == "task"]  # others are the same for all
@@ -235,17 +235,18 @@ def spoil_saved(task: str, every: Callable[[int], list]) -> None:
                 found = refused_or(understood, changed(config, place, new))
                 kept = found and reached(plain(found[0]), place)
                 assert found is None or same(kept, new), (place, new, kept)
+                counted(f"texts and values in saved configurations: {'refused' if found is None else 'taken as such'}")
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_no_text_and_no_value_of_a_saved_configuration_is_more_than_that(task):
-    spoil_saved(task, some)
+def test_no_text_and_no_value_of_a_saved_configuration_is_more_than_that(task, counted):
+    spoil_saved(task, some, counted)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
-def test_all_texts_and_values_in_every_place_of_a_saved_configuration(task):
-    spoil_saved(task, everything)
+def test_all_texts_and_values_in_every_place_of_a_saved_configuration(task, counted):
+    spoil_saved(task, everything, counted)
 
 
 def same(kept: Any, new: Any) -> bool:
@@ -355,7 +356,7 @@ def described(directory: Path) -> tuple:
     return found, make_task(found.task | ({"source": "generate"} if unshared else {}))
 
 
-def spoil_exported(shared: Path, directory: Path, every: Callable[[int], list]) -> None:
+def spoil_exported(shared: Path, directory: Path, every: Callable[[int], list], counted: Callable) -> None:
     stated = json.loads((shared / exported.CONFIG).read_text())
     for number, place in enumerate(places(stated)):
         for new in every(number):
@@ -366,15 +367,16 @@ def spoil_exported(shared: Path, directory: Path, every: Callable[[int], list]) 
             assert found is None or same(kept, new), (place, new, kept)
             source = (found and found[0].task["source"]) or "generate"
             assert exported.is_anywhere(source), "a shared model names no file"
+            counted(f"texts and values in exported models: {'refused' if found is None else 'taken as such'}")
 
 
-def test_no_text_and_no_value_of_an_exported_model_is_more_than_that(shared, tmp_path):
-    spoil_exported(shared, tmp_path, some)
+def test_no_text_and_no_value_of_an_exported_model_is_more_than_that(shared, tmp_path, counted):
+    spoil_exported(shared, tmp_path, some, counted)
 
 
 @pytest.mark.slow
-def test_all_texts_and_values_in_every_place_of_an_exported_model(shared, tmp_path):
-    spoil_exported(shared, tmp_path, everything)
+def test_all_texts_and_values_in_every_place_of_an_exported_model(shared, tmp_path, counted):
+    spoil_exported(shared, tmp_path, everything, counted)
 
 
 def test_no_key_is_added_to_an_exported_model(shared, tmp_path):
@@ -403,7 +405,7 @@ def test_a_spoilt_export_is_evaluated_as_it_is_or_refused(shared, capsys):
 
 
 @pytest.mark.parametrize("name", ["train/dataset.json", "identifiers.json", "tinyreason.json"])
-def test_no_text_and_no_value_of_a_data_set_is_more_than_that(name, tmp_path):
+def test_no_text_and_no_value_of_a_data_set_is_more_than_that(name, tmp_path, counted):
     root = tmp_path / "made"
     folder.write(root, {"train": grouped()}, FACTS, ["<blank>", "a", "b"], notes={"task": {"name": "arc"}})
     stated = json.loads((root / name).read_text())
@@ -412,7 +414,8 @@ def test_no_text_and_no_value_of_a_data_set_is_more_than_that(name, tmp_path):
     for value in spoilt:
         (root / name).write_text(json.dumps(value))
         with nothing_happens(root):
-            refused_or(folder.read, root)
+            found = refused_or(folder.read, root)
+        counted(f"texts and values in data sets: {'refused' if found is None else 'taken as such'}")
 
 
 SETS = ["../train/all", "..", "/etc/passwd", "a/b", "a\\b", "all\0", "", "all\n", ["all"], CALL]

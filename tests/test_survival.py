@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -106,7 +106,7 @@ def assert_same(folder: Path, other: Path) -> None:
 
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("kills", [10, pytest.param(50, marks=pytest.mark.slow)])
-def test_a_run_that_is_killed_at_random_moments_is_the_run_that_was_not(kills, reference, tmp_path):
+def test_a_run_that_is_killed_at_random_moments_is_the_run_that_was_not(kills, reference, tmp_path, counted):
     rng, steps = random.Random(kills), 40 * kills
     saved = 0
     for _ in range(kills):
@@ -124,12 +124,13 @@ def test_a_run_that_is_killed_at_random_moments_is_the_run_that_was_not(kills, r
     out = end(process)
     assert process.returncode == 0, out
     assert_same(tmp_path, reference(steps))
+    counted("kill -9: went on from the last checkpoint, ended bitwise as without", kills)
 
 
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("each", [2, pytest.param(10, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("which", [signal.SIGTERM, signal.SIGINT])
-def test_a_run_that_is_asked_to_stop_saves_this_step_and_goes_on(which, each, reference, tmp_path):
+def test_a_run_that_is_asked_to_stop_saves_this_step_and_goes_on(which, each, reference, tmp_path, counted):
     rng, steps = random.Random(which), 60 * each
     for _ in range(each):
         process = start(tmp_path, steps)
@@ -146,6 +147,7 @@ def test_a_run_that_is_asked_to_stop_saves_this_step_and_goes_on(which, each, re
     out = end(process)
     assert process.returncode == 0, out
     assert_same(tmp_path, reference(steps))
+    counted(f"{which.name}: saved that step, left with {128 + which}, ended bitwise as without", each)
 
 
 def test_a_second_ctrl_c_leaves_at_once_and_sigusr1_saves(tmp_path):
@@ -210,21 +212,22 @@ def fresh(name: str, *more: str) -> train.Trainer:
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_saved_at_any_of_20_steps_a_run_goes_on_bitwise(name, tmp_path):
-    go_on_from(range(20), tmp_path, name, "device=cpu")
+def test_saved_at_any_of_20_steps_a_run_goes_on_bitwise(name, tmp_path, counted):
+    counted(f"resumed at a step of 20, bitwise: {name}", go_on_from(range(20), tmp_path, name, "device=cpu"))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 @pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize("name", VARIANTS)
-def test_saved_at_any_of_20_steps_a_run_goes_on_bitwise_on_cuda(name, compiled, tmp_path):
+def test_saved_at_any_of_20_steps_a_run_goes_on_bitwise_on_cuda(name, compiled, tmp_path, counted):
     with deterministic(True):
         places = [10] if compiled else range(20)  # a trainer takes a minute to compile
-        go_on_from(places, tmp_path, name, "device=cuda", f"compile={compiled}".lower())
+        times = go_on_from(places, tmp_path, name, "device=cuda", f"compile={compiled}".lower())
+    counted(f"resumed at a step of 20 on CUDA, bitwise: {name}{', compiled' * compiled}", times)
 
 
-def go_on_from(places: Iterable[int], folder: Path, *words: str) -> None:
-    """From each of these steps to the last, which must be as if there had been no stop."""
+def go_on_from(places: Sequence[int], folder: Path, *words: str) -> int:
+    """From each of these steps to the last, which must be as if there had been no stop. Returns how many these were."""
     straight = fresh(*words)
     for _ in range(20):
         checkpoint.save(folder, straight.step, straight.state_dict())
@@ -239,6 +242,7 @@ def go_on_from(places: Iterable[int], folder: Path, *words: str) -> None:
         while resumed.step < 20:
             resumed.segment()
         assert_equal(end_state, resumed.state_dict(), f"from {step}")
+    return len(places)
 
 
 def assert_equal(one, other, where: str) -> None:

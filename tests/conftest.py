@@ -1,0 +1,26 @@
+"""What the tests counted, printed at the end of a run: the figures of docs/reliability.md."""
+
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+COUNTED = pytest.StashKey[Counter]()
+
+
+@pytest.fixture
+def counted(request: pytest.FixtureRequest) -> Callable[..., None]:
+    """counted("kills survived", 10) once they have been; the same words add up."""
+    total = request.config.stash.setdefault(COUNTED, Counter())
+
+    def count(what: str, times: int = 1) -> None:
+        total[what] += times
+
+    return count
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if total := config.stash.get(COUNTED, None):
+        terminalreporter.section("counted")
+        for what, times in sorted(total.items()):
+            terminalreporter.write_line(f"{times:>7,}  {what}")
