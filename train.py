@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from omegaconf import DictConfig
@@ -37,47 +38,47 @@ from tinyreason.puzzle import Puzzles
 from tinyreason.trainer import Trainer
 
 
+class Run(NamedTuple):
+    """A training run and all that it works with."""
+
+    config: Config
+    trainer: Trainer
+    task: Task
+    splits: dict[str, Puzzles]
+    folder: RunFolder
+    tracker: Guarded
+
+
 def train(config: Config) -> dict:
     """Train, evaluate, and leave runs/<name>/ complete. Returns what result.json holds."""
-    trainer, task, splits, folder = begin(config)
-    tracker = make_tracker(config, folder.path)
+    run = begin(config)
     try:
         with Stop() as stop:
-            learn(config, trainer, task, splits, folder, tracker, stop)
-            with stop.interruptible():
-                solver = solver_of(trainer, config)
-                found = solve(solver, task, splits["test"], "test", votes=config.eval.votes)
-        return finish(config, trainer, found, folder, tracker)
-    except Stopped:
-        save(config, trainer, folder)
-        tracker.finish()
-        print(f"stopped by {stop.signal.name} at step {trainer.step}, saved; the same command goes on from here")
-        sys.exit(stop.code)
+            try:
+                learn(run, stop)
+                with stop.interruptible():
+                    solver = solver_of(run.trainer, config)
+                    found = solve(solver, run.task, run.splits["test"], "test", votes=config.eval.votes)
+                return finish(run, found)
+            except Stopped:
+                leave(run, stop)
     finally:
-        folder.lock.release()
+        run.tracker.finish()
+        run.folder.lock.release()
 
 
-def learn(
-    config: Config, trainer: Trainer, task: Task, splits: dict, folder: RunFolder, tracker: Guarded, stop: Stop
-) -> None:
+def learn(run: Run, stop: Stop) -> None:
     """Segment after segment, to the last step or until time is up. Raises Stopped where a signal asks for it."""
-    solver, watched = solver_of(trainer, config), config.eval.split
+    config, trainer, folder = run.config, run.trainer, run.folder
     shown, begun, before, began = {}, trainer.step, trainer.seconds, time.monotonic()
     bar = tqdm(initial=trainer.step, total=config.steps, unit="step", disable=None, dynamic_ncols=True)
 
     while trainer.step < config.steps:
-        # once in a while: evaluate the averaged weights on puzzles held out of training
-        due, best = trainer.step and trainer.step % config.eval_every == 0, False
-        if due and len(splits[watched]) and (watched, trainer.step) not in folder.evaluated:
-            with stop.interruptible():
-                found = solve(solver, task, splits[watched], watched, config.eval.puzzles)
-            log(evaluation(trainer, "eval", watched, found), folder, tracker)
-            shown, best = {watched: f"{found['exact_accuracy']:.1%}"}, trainer.is_best(found["exact_accuracy"])
-            tqdm.write(f"step {trainer.step}, {trainer.seconds:.0f} s, {watched}: {brief(found)}")
-
-        # once in a while: save
-        if best or (trainer.step > begun and trainer.step % config.save_every == 0):
-            save(config, trainer, folder)
+        # once in a while: evaluate, and save
+        if trainer.step and trainer.step % config.eval_every == 0:
+            shown |= evaluate(run, stop)
+        if trainer.step > begun and trainer.step % config.save_every == 0:
+            save(run)
         if config.max_minutes is not None and trainer.seconds - before > 60 * config.max_minutes:
             tqdm.write(f"max_minutes={config.max_minutes} are over; the same command goes on from here")
             break
@@ -92,16 +93,33 @@ def learn(
         look = trainer.step % config.log_every == 0
         if look:
             record = {"kind": "train", "step": trainer.step, "seconds": trainer.seconds} | trainer.meter.read()
-            log(record, folder, tracker)
+            log(run, record)
             bar.set_postfix(shown | {"loss": f"{record['loss']:.3f}", "exact": f"{record['exact']:.1%}"})
         if (look or trainer.device.type == "cpu") and trainer.guard.lost():
             raise UserError(f"{PATIENCE} steps in a row had a loss or a gradient that is not finite; {folder.advice()}")
 
     bar.close()
-    save(config, trainer, folder)
+    if not save(run):
+        raise UserError(f"step {trainer.step} could not be saved; make room on the disk, then type the same command")
 
 
-def begin(config: Config) -> tuple[Trainer, Task, dict[str, Puzzles], RunFolder]:
+def evaluate(run: Run, stop: Stop) -> dict[str, str]:
+    """Examine the averaged weights on puzzles held out of training, once a step. Returns what the bar shows of it."""
+    trainer, watched = run.trainer, run.config.eval.split
+    puzzles, best = run.splits[watched], trainer.best
+    if not len(puzzles) or (watched, trainer.step) in run.folder.evaluated:
+        return {}
+    with stop.interruptible():
+        found = solve(solver_of(trainer, run.config), run.task, puzzles, watched, run.config.eval.puzzles)
+    # saved before it is logged: a step that stands in the log is not evaluated again
+    if trainer.is_best(found["exact_accuracy"]) and not save(run):
+        trainer.best = best
+    log(run, evaluation(trainer, "eval", watched, found))
+    tqdm.write(f"step {trainer.step}, {trainer.seconds:.0f} s, {watched}: {brief(found)}")
+    return {watched: f"{found['exact_accuracy']:.1%}"}
+
+
+def begin(config: Config) -> Run:
     """First all that can be refused; then the data, the model, and the folder as it was where the run goes on."""
     device, folder = pick_device(config.device), RunFolder(config)
     try:
@@ -116,7 +134,10 @@ def begin(config: Config) -> tuple[Trainer, Task, dict[str, Puzzles], RunFolder]
         raise
     folder.begin(trainer.step)
     describe(config, trainer, task, splits, folder)
-    return trainer, task, splits, folder
+    run = Run(config, trainer, task, splits, folder, make_tracker(config, folder.path))
+    if start and not folder.owns(start[0]):
+        save(run)  # from here on its own
+    return run
 
 
 def go_on(trainer: Trainer, path: Path, state: dict) -> None:
@@ -131,19 +152,26 @@ def go_on(trainer: Trainer, path: Path, state: dict) -> None:
         print(f"note: not to the last bit the run that was not stopped: {'; '.join(changed)}")
 
 
-def save(config: Config, trainer: Trainer, folder: RunFolder) -> None:
-    """A checkpoint of this step."""
-    best = trainer.best["step"] if trainer.best else None
-    folder.save(trainer.step, trainer.state_dict(carry=config.checkpoint.carry == "keep"), best)
+def save(run: Run) -> bool:
+    """Keep a checkpoint of this step. False where it could not be written; training may go on."""
+    best, keep = run.trainer.best, run.config.checkpoint.carry == "keep"
+    return run.folder.save(run.trainer.step, run.trainer.state_dict(carry=keep), best["step"] if best else None)
 
 
-def finish(config: Config, trainer: Trainer, found: dict, folder: RunFolder, tracker: Guarded) -> dict:
+def leave(run: Run, stop: Stop) -> None:
+    """Save, and exit as the signal asks."""
+    saved = "saved; the same command goes on from here" if save(run) else "which could not be saved"
+    print(f"stopped by {stop.signal.name} at step {run.trainer.step}, {saved}")
+    sys.exit(stop.code)
+
+
+def finish(run: Run, found: dict) -> dict:
     """Write down what was found on the test puzzles."""
+    trainer, folder = run.trainer, run.folder
     save_submission(found, folder.path)
-    log(evaluation(trainer, "final", "test", found), folder, tracker)
-    result = trainer.result() | {"finished": trainer.step >= config.steps, "test": found}
+    log(run, evaluation(trainer, "final", "test", found))
+    result = trainer.result() | {"finished": trainer.step >= run.config.steps, "test": found}
     folder.finish(result)
-    tracker.finish()
     print(f"test: {brief(found)}\n{folder.path / 'result.json'}: {trainer.seconds:.0f} s, {trainer.step} steps")
     return result
 
@@ -161,10 +189,10 @@ def evaluation(trainer: Trainer, kind: str, split: str, found: dict) -> dict:
     return head | {k: v for k, v in found.items() if not isinstance(v, str | dict)}
 
 
-def log(record: dict, folder: RunFolder, tracker: Guarded) -> None:
+def log(run: Run, record: dict) -> None:
     """To log.jsonl, always, and to the tracker."""
-    folder.log(record)
-    tracker.log(record)
+    run.folder.log(record)
+    run.tracker.log(record)
 
 
 def describe(config: Config, trainer: Trainer, task: Task, splits: dict, folder: RunFolder) -> None:

@@ -75,9 +75,12 @@ def did_you_mean(message: str, config_name: str) -> str:
     unknown = re.search(r"Could not override '([^']+)'", message)
     if not unknown:
         return ""
-    choices = [w for w in sys.argv[1:] if (CONF / w.split("=")[0]).is_dir()]
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        keys = flat(OmegaConf.to_container(compose(config_name, choices)))
+    choices = [w for w in sys.argv[1:] if (CONF / w.split("=")[0]).is_dir() and "," not in w]
+    try:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            keys = flat(OmegaConf.to_container(compose(config_name, choices)))
+    except (HydraException, OmegaConfBaseException):  # more than one word is wrong
+        return ""
     near = get_close_matches(unknown[1], keys, 1)
     return f" Did you mean {near[0]}?" if near else ""
 

@@ -22,15 +22,15 @@ from tinyreason.errors import UserError
 from tinyreason.files import append, sync, write_whole
 
 # Choices that do not change what is learnt: they neither name a run nor keep one from going on
-INCIDENTAL = ("name", "resume", "resume_override", "device", "max_minutes", "log_every", "save_every", "compile")
-INCIDENTAL += ("logger", "eval", "checkpoint", "micro_batch", "deterministic")
+INCIDENTAL = ("name", "resume", "resume_override", "device", "max_minutes", "log_every", "eval_every", "save_every")
+INCIDENTAL += ("logger", "eval", "checkpoint", "compile", "deterministic", "micro_batch", "model.checkpoint")
 
 
 def default_name() -> str:
     """task-model and the words that were typed beyond them, so that different runs have different names."""
     choices, words = HydraConfig.get().runtime.choices, HydraConfig.get().overrides.task
     extra = [w.lstrip("+~") for w in words if not w.startswith(("task=", "model=", "scale=small"))]
-    extra = [w for w in extra if w.split("=")[0].split(".")[0] not in INCIDENTAL]
+    extra = [w for w in extra if not incidental(w.split("=")[0])]
     parts = [choices["task"], choices["model"], *(w.replace("=", "_") for w in sorted(extra))]
     name = re.sub(r"[^A-Za-z0-9_.-]+", "_", "-".join(parts)).strip("._-")
     return name if len(name) <= 120 else f"{name[:110]}-{sha256(name.encode()).hexdigest()[:8]}"
@@ -43,7 +43,7 @@ class RunFolder:
         if not re.fullmatch(r"\w[\w.-]*", config.name):
             raise UserError(f"name={config.name} must be letters, digits, '.', '_', '-': it becomes a folder of runs/")
         self.path, self.config = root / config.name, config
-        self.checkpoints, self.full = self.path / "checkpoints", False
+        self.checkpoints, self.full, self.saved = self.path / "checkpoints", False, None
         self.path.mkdir(parents=True, exist_ok=True)
         self.lock = Lock(self.path)
 
@@ -56,20 +56,28 @@ class RunFolder:
             raise UserError(f"{self.path} is a finished run; type name=NEW for another, or delete the folder")
         if begun and not self.config.resume_override:
             self.refuse_changes()
-        if resume not in ("auto", "true", "false"):
-            return self.named(Path(resume), begun)
+        path = None if resume in ("auto", "true", "false") else Path(resume)
+        if path and self.owns(path):
+            return path, self.own(path)
         found = checkpoint.newest_good(self.checkpoints, warn) if resume != "false" else None
-        if resume == "true" and found is None:
+        if found is None and path:  # a run that begins from another's checkpoint, and then goes on from its own
+            return path, checkpoint.load(existing(path))
+        if found is None and resume == "true":
             raise UserError(f"resume=true, but {self.checkpoints} has no checkpoint; type resume=auto to start the run")
         return found
 
-    def named(self, path: Path, begun: bool) -> tuple[Path, dict]:
-        """The checkpoint `path`, of this run or to begin a new run from."""
-        if not path.is_file():
-            raise UserError(f"resume={path}: no such checkpoint; type resume=auto, true, false or a path")
-        if begun and path.resolve().parent != self.checkpoints.resolve():
-            raise UserError(f"{self.path} exists; type name=NEW to begin a run from {path}")
-        return path, checkpoint.load(path)
+    def owns(self, path: Path) -> bool:
+        return path.resolve().parent == self.checkpoints.resolve()
+
+    def own(self, path: Path) -> dict:
+        """What is in a checkpoint of this run. Raises UserError where steps after it would be forgotten."""
+        newest = checkpoint.newest(self.checkpoints)
+        if newest and existing(path).name != newest.name and not self.config.resume_override:
+            branch = f"name=NEW resume={path} to branch off"
+            raise UserError(
+                f"{newest.name} is newer than resume={path}; type {branch}, or resume_override=true to go back"
+            )
+        return checkpoint.load(existing(path))
 
     def finished(self) -> bool:
         """The run has reached its last step."""
@@ -82,7 +90,7 @@ class RunFolder:
     def refuse_changes(self) -> None:
         """A run goes on as it was begun."""
         before, now = flat(read_config(self.path)), flat(plain(self.config))
-        keys = [k for k in sorted(before.keys() | now.keys()) if k.split(".")[0] not in INCIDENTAL]
+        keys = [k for k in sorted(before.keys() | now.keys()) if not incidental(k)]
         changed = [f"{k} {before.get(k)} -> {now.get(k)}" for k in keys if before.get(k) != now.get(k)]
         if changed:
             diff = f"{self.path} was begun with other options ({', '.join(changed)})"
@@ -93,22 +101,23 @@ class RunFolder:
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         for folder in (self.path, self.checkpoints):
             checkpoint.sweep(folder)
-        checkpoint.remove_after(self.checkpoints, step)
+        checkpoint.set_aside_after(self.checkpoints, step)
         write_whole(self.path / "config.yaml", yaml.safe_dump(plain(self.config), sort_keys=False).encode())
         path = self.path / "log.jsonl"
         lines = path.read_text(errors="replace").splitlines() if path.exists() else []
-        kept = [line for line in lines if step_of(line) <= step and '"kind": "final"' not in line]
-        write_whole(path, "".join(line + "\n" for line in kept).encode())
-        self.evaluated = {(line["split"], line["step"]) for line in map(json.loads, kept) if line["kind"] == "eval"}
+        read = [(line, record) for line in lines if (record := parsed(line))]
+        kept = [(line, r) for line, r in read if r["step"] <= step and r["kind"] != "final"]
+        write_whole(path, "".join(line + "\n" for line, _ in kept).encode())
+        self.evaluated = {(r.get("split"), r["step"]) for _, r in kept if r["kind"] == "eval"}
 
     def leave(self) -> None:
         """Nothing came of it: do not leave an empty folder behind."""
-        self.lock.release()
         if not (self.path / "config.yaml").exists():
             (self.path / "lock").unlink(missing_ok=True)
             with suppress(OSError):  # somebody's files are in it
                 self.path.rmdir()
                 self.path.parent.rmdir()
+        self.lock.release()
 
     def advice(self) -> str:
         """Which checkpoint to begin again from, for a run that has gone wrong."""
@@ -117,17 +126,20 @@ class RunFolder:
             return "nothing was saved yet; type name=NEW and a lower optim.lr="
         return f"type name=NEW resume={newest} and a lower optim.lr= to go on from there"
 
-    def save(self, step: int, state: dict, best: int | None) -> None:
-        """A checkpoint of `step`; on a full disk the old ones stay, and training goes on."""
+    def save(self, step: int, state: dict, best: int | None) -> bool:
+        """A checkpoint of `step`, once; on a full disk the old ones stay, and False is returned."""
+        if step == self.saved:
+            return True
         try:
             sync(self.path / "log.jsonl")  # lest a power cut takes lines that the checkpoint goes on from
             checkpoint.save(self.checkpoints, step, state)
-            self.full = False
+            self.full, self.saved = False, step
         except OSError as error:
             self.complain(f"step {step} could not be saved ({error.strerror}); the checkpoints before it are kept")
-            return
+            return False
         with suppress(OSError):  # what cannot be deleted now will be later
             checkpoint.prune(self.checkpoints, self.config.checkpoint.keep_last, best)
+        return True
 
     def log(self, record: dict) -> None:
         """Append one line to log.jsonl; a killed process loses none that was written."""
@@ -150,13 +162,16 @@ class Lock:
     """Holds a run's folder until it is released or this process ends, however it ends."""
 
     def __init__(self, folder: Path):
-        self.descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+        path = folder / "lock"
+        self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             holder = os.read(self.descriptor, 20).decode(errors="replace").strip() or "another"
             self.release()
             raise UserError(f"{folder} is in use by process {holder}; wait for it, or type name=NEW") from None
+        except OSError as error:  # a file system that knows no locks
+            warn(f"{path}: cannot be locked ({error.strerror}); see to it that no other run has this name")
         os.ftruncate(self.descriptor, 0)
         os.write(self.descriptor, f"{os.getpid()}\n".encode())
 
@@ -168,12 +183,23 @@ def warn(message: str) -> None:
     print(f"warning: {message}", file=sys.stderr)
 
 
-def step_of(line: str) -> float:
-    """The step of a line of log.jsonl; a line torn by a crash comes after all others."""
+def existing(path: Path) -> Path:
+    if not path.is_file():
+        raise UserError(f"resume={path}: no such checkpoint; type resume=auto, true, false or a path")
+    return path
+
+
+def incidental(key: str) -> bool:
+    return any(key == one or key.startswith(f"{one}.") for one in INCIDENTAL)
+
+
+def parsed(line: str) -> dict | None:
+    """A line of log.jsonl; None for one that was torn by a crash, or is not ours."""
     try:
-        return json.loads(line)["step"]
-    except (ValueError, KeyError, TypeError):
-        return float("inf")
+        record = json.loads(line)
+        return record if type(record["step"]) is int and isinstance(record["kind"], str) else None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
 
 
 def read_config(run: Path) -> dict:

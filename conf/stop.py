@@ -5,9 +5,8 @@ A second SIGINT leaves at once, and nothing is saved beyond the last checkpoint.
 
 import os
 import signal
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
@@ -21,7 +20,7 @@ class Stop:
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
-        self.idle = False
+        self.idle = self.interrupted = False
 
     def __enter__(self) -> "Stop":
         self.before = {s: signal.signal(s, self.heard) for s in SIGNALS}
@@ -32,11 +31,14 @@ class Stop:
             signal.signal(s, handler)
 
     def heard(self, number: int, _) -> None:
-        """Remember the signal; the loop looks at the end of each step."""
-        if number == signal.SIGINT and self.signal == signal.SIGINT:
+        """Remember the first signal; the loop looks at the end of each step."""
+        if number == signal.SIGINT and self.interrupted:
             os._exit(128 + number)  # asked twice
-        self.signal = signal.Signals(number)
-        print(f"\n{self.signal.name}: finishing this step, then saving", file=sys.stderr)
+        self.interrupted |= number == signal.SIGINT
+        if self.signal is None:
+            self.signal = signal.Signals(number)
+            with suppress(OSError):  # nobody may be reading; and print, of all things, may be what was interrupted
+                os.write(2, f"\n{self.signal.name}: finishing this step, then saving\n".encode())
         if self.idle:
             raise Stopped
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from conf.schema import Config, plain
 
-PATIENCE = 10  # seconds that wandb may take to reach its server
+PATIENCE = 10  # seconds that wandb may take to reach its server, and at the end to send the rest
 
 
 class NoTracker:
@@ -69,7 +69,7 @@ def start_wandb(config: Config, folder: Path):
 
     note = folder / "wandb-id"
     identity = note.read_text() if note.exists() else None
-    settings = wandb.Settings(init_timeout=PATIENCE, silent=True)
+    settings = wandb.Settings(init_timeout=PATIENCE, finish_timeout=PATIENCE, silent=True)
     mode = os.environ.get("WANDB_MODE")
     where = {"project": config.logger.project, "name": config.name, "id": identity, "resume": "allow", "mode": mode}
     run = wandb.init(**where, config=plain(config), settings=settings)

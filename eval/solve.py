@@ -190,7 +190,10 @@ def weights_of(state: dict, weights: str) -> dict:
     """The averaged or the raw weights in a checkpoint; where nothing was averaged, they are the same."""
     if weights not in ("ema", "raw"):
         raise UserError(f"weights={weights} is unknown; type weights=ema or weights=raw")
-    return (weights == "ema" and state.get("ema")) or state.get("model")
+    found = (weights == "ema" and state.get("ema")) or state.get("model")
+    if not isinstance(found, dict):
+        raise UserError("the checkpoint has no weights of a model")
+    return found
 
 
 def load_model(

@@ -332,11 +332,17 @@ def test_pruning_never_leaves_less_than_it_is_to_keep(tmp_path):
     assert checkpoint.steps(tmp_path) == [3, 2, 1]
 
 
-def test_later_ones_are_deleted(tmp_path):
+def test_later_ones_are_set_aside_and_kept(tmp_path):
     filled(tmp_path, 1, 2, 3, 4)
     checkpoint.manifest_of(checkpoint.path_of(tmp_path, 3)).unlink()
-    checkpoint.remove_after(tmp_path, 2)
-    assert names(tmp_path) == pairs(1, 2)
+    checkpoint.set_aside_after(tmp_path, 2)
+    aside = ["step_00000003.pt.aside", "step_00000004.json.aside", "step_00000004.pt.aside"]
+    assert names(tmp_path) == sorted([*pairs(1, 2), *aside])
+    checkpoint.sweep(tmp_path)
+    checkpoint.prune(tmp_path, keep=2)
+    assert checkpoint.steps(tmp_path) == [2, 1]
+    assert newest(tmp_path) == 2
+    assert set(aside) < set(names(tmp_path))
 
 
 # ---- what dead processes leave

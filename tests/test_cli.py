@@ -172,6 +172,14 @@ def test_the_nearest_key_is_named(typed, meant, call):
     assert not meant or err.rstrip().endswith(f"Did you mean {meant}?")
 
 
+def test_two_wrong_words_and_a_sweep_are_one_line_too(call, monkeypatch, tmp_path):
+    for words in (("-m", "model=trm,hrm", "stepz=3"), ("model=trn", "stepz=3"), ("task=sudoku,maze", "stepz=3")):
+        code, _, err = call("train", *words)
+        assert code == 2
+        assert err.count("\n") == 1
+        assert "Traceback" not in err
+
+
 def test_ctrl_c_before_training_is_one_line(call, monkeypatch, tmp_path):
     def interrupted(config: object) -> None:
         raise KeyboardInterrupt

@@ -3,6 +3,7 @@
 import inspect
 import json
 import os
+import shutil
 import subprocess
 import sys
 import types
@@ -111,6 +112,13 @@ def attempt(run: Path, which: str):
 
 
 # ---- there and back
+
+
+def test_a_checkpoint_without_weights_is_refused(runs, tmp_path):
+    run = shutil.copytree(runs / "sudoku-trm", tmp_path / "run")
+    checkpoint.save(run / "checkpoints", 10**8, {"step": 10**8, "model": [1]})
+    for which in ("ema", "raw"):
+        assert "no weights of a model" in refusal(exported_to, tmp_path / "out", run, weights=which)
 
 
 @pytest.mark.parametrize("which", ["ema", "raw"])

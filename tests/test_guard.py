@@ -109,6 +109,21 @@ def test_bad_steps_are_counted_in_a_row():
     assert guard.lost()  # the host may look later
 
 
+def test_bad_steps_of_the_past_do_not_end_a_run_that_goes_on():
+    trainer = trainer_of()
+    with spoilt(trainer, "loss", float("nan")):
+        for _ in range(PATIENCE):
+            trainer.segment()
+    assert trainer.guard.lost()
+    for still_bad in (False, True):
+        other = trainer_of()
+        other.load_state_dict(trainer.state_dict())
+        assert not other.guard.lost()
+        with spoilt(other, "loss", float("nan")) if still_bad else nullcontext():
+            other.segment()
+        assert other.guard.lost() == still_bad
+
+
 def test_ten_bad_steps_stop_the_run_and_say_where_to_begin_again(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     few = ("task.train_puzzles=4", "task.valid_puzzles=0", "task.test_puzzles=2", "steps=40", "save_every=3")

@@ -3,14 +3,17 @@
 The full numbers stand behind `-m slow`: 50 kills and 20 signals.
 """
 
+import errno
 import json
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +26,7 @@ from tests import tiny
 from tinyreason import checkpoint
 from tinyreason.deterministic import deterministic
 from tinyreason.errors import UserError
+from tinyreason.trainer import Trainer
 
 ROOT = Path(__file__).parents[1]
 WORDS = [
@@ -66,10 +70,10 @@ def lines(folder: Path) -> list[dict]:
     return [{k: v for k, v in json.loads(line).items() if k not in CLOCKS} for line in whole]
 
 
-def wait_for(folder: Path, process: subprocess.Popen, more: int) -> None:
-    """Until the log has `more` lines than now, or the process has ended."""
+def wait_for(folder: Path, process: subprocess.Popen, more: int, last: Callable = lambda record: False) -> None:
+    """Until the log has `more` lines than now, or such a last line, or the process has ended."""
     wanted = len(lines(folder)) + more
-    while process.poll() is None and len(lines(folder)) < wanted:
+    while process.poll() is None and len(found := lines(folder)) < wanted and not (found and last(found[-1])):
         time.sleep(0.002)
 
 
@@ -78,9 +82,23 @@ def end(process: subprocess.Popen) -> str:
     return out
 
 
-def digests(folder: Path) -> dict:
-    result = json.loads((folder / "runs/run/result.json").read_text())
+def digests(folder: Path, name: str = "run") -> dict:
+    result = json.loads((folder / "runs" / name / "result.json").read_text())
     return {k: result[k] for k in ("sha256", "steps", "puzzles_seen", "test")}
+
+
+@pytest.fixture
+def started():
+    """`start`, and nothing left behind."""
+    processes = []
+
+    def run(*words: object) -> subprocess.Popen:
+        processes.append(start(*words))
+        return processes[-1]
+
+    yield run
+    for process in processes:
+        process.kill()
 
 
 @pytest.fixture(scope="module")
@@ -106,34 +124,42 @@ def assert_same(folder: Path, other: Path) -> None:
 
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("kills", [10, pytest.param(50, marks=pytest.mark.slow)])
-def test_a_run_that_is_killed_at_random_moments_is_the_run_that_was_not(kills, reference, tmp_path, counted):
+def test_a_run_that_is_killed_at_random_moments_is_the_run_that_was_not(kills, reference, tmp_path, started, counted):
+    """Two of three while it trains, one at any time from its start on: imports, sweeping, loading, the first steps."""
     rng, steps = random.Random(kills), 40 * kills
     saved = 0
-    for _ in range(kills):
-        process = start(tmp_path, steps)
-        wait_for(tmp_path, process, rng.randint(1, 5))
-        time.sleep(rng.random() * 0.05)
+    for kill in range(kills):
+        process = started(tmp_path, steps)
+        if kill % 3 < 2:
+            wait_for(tmp_path, process, rng.randint(1, 5))
+            time.sleep(rng.random() * 0.05)
+        else:
+            time.sleep(rng.random() * 4)
         process.kill()
         out = end(process)
         assert process.returncode == -signal.SIGKILL, out
-        assert (f"going on from step {saved} " in out) == bool(saved), out
+        assert kill % 3 == 2 or (f"going on from step {saved} " in out) == bool(saved), out
         committed = checkpoint.newest_good(tmp_path / "runs/run/checkpoints", pytest.fail)
-        saved = committed[1]["step"] if committed else 0
-        assert saved >= max([0, *(r["step"] - 10 for r in lines(tmp_path))]) // 10 * 10
-    process = start(tmp_path, steps)
+        before, saved = saved, committed[1]["step"] if committed else 0
+        assert saved >= max([before, *((r["step"] - 1) // 10 * 10 for r in lines(tmp_path))])
+    process = started(tmp_path, steps)
+    wait_for(tmp_path, process, 10**6, lambda record: record["step"] == steps)
+    process.kill()  # while it is examined, or writes down what was found
+    end(process)
+    process = started(tmp_path, steps)
     out = end(process)
-    assert process.returncode == 0, out
+    assert process.returncode == 0 or "is a finished run" in out, out
     assert_same(tmp_path, reference(steps))
-    counted("kill -9: went on from the last checkpoint, ended bitwise as without", kills)
+    counted("kill -9: went on from the last checkpoint, ended bitwise as without", kills + 1)
 
 
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("each", [2, pytest.param(10, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("which", [signal.SIGTERM, signal.SIGINT])
-def test_a_run_that_is_asked_to_stop_saves_this_step_and_goes_on(which, each, reference, tmp_path, counted):
+def test_a_run_that_is_asked_to_stop_saves_this_step_and_goes_on(which, each, reference, tmp_path, started, counted):
     rng, steps = random.Random(which), 60 * each
     for _ in range(each):
-        process = start(tmp_path, steps)
+        process = started(tmp_path, steps)
         wait_for(tmp_path, process, rng.randint(1, 6))
         process.send_signal(which)
         out = end(process)
@@ -143,22 +169,22 @@ def test_a_run_that_is_asked_to_stop_saves_this_step_and_goes_on(which, each, re
         assert checkpoint.newest(tmp_path / "runs/run/checkpoints") == checkpoint.path_of(
             tmp_path / "runs/run/checkpoints", step
         )
-    process = start(tmp_path, steps)
+    process = started(tmp_path, steps)
     out = end(process)
     assert process.returncode == 0, out
     assert_same(tmp_path, reference(steps))
     counted(f"{which.name}: saved that step, left with {128 + which}, ended bitwise as without", each)
 
 
-def test_a_second_ctrl_c_leaves_at_once_and_sigusr1_saves(tmp_path):
-    process = start(tmp_path, 10**6)
+def test_a_second_ctrl_c_leaves_at_once_and_sigusr1_saves(tmp_path, started):
+    process = started(tmp_path, 10**6)
     wait_for(tmp_path, process, 2)
     process.send_signal(signal.SIGUSR1)
     out = end(process)
     assert process.returncode == 128 + signal.SIGUSR1, out
     code = (
         "import signal, os\nfrom conf.stop import Stop\n"
-        "with Stop():\n    os.kill(os.getpid(), signal.SIGINT)\n    os.kill(os.getpid(), signal.SIGINT)\n"
+        "with Stop():\n    for s in ('INT', 'TERM', 'INT'):\n        os.kill(os.getpid(), signal.Signals['SIG' + s])\n"
         "print('still here')"
     )
     found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
@@ -166,16 +192,59 @@ def test_a_second_ctrl_c_leaves_at_once_and_sigusr1_saves(tmp_path):
     assert "still here" not in found.stdout
 
 
-def test_two_runs_do_not_share_a_folder(tmp_path):
-    process = start(tmp_path, 10**6)
+def test_two_runs_do_not_share_a_folder(tmp_path, started):
+    process = started(tmp_path, 10**6)
     wait_for(tmp_path, process, 1)
-    other = start(tmp_path, 10**6)
+    other = started(tmp_path, 10**6)
     out = end(other)
     assert other.returncode == 2
     assert f"error: runs/run is in use by process {process.pid}; wait for it, or type name=NEW" in out
     process.kill()
     end(process)
     Lock(tmp_path / "runs/run").release()  # a killed process holds nothing
+
+
+def test_where_nothing_can_be_locked_a_run_goes_on_with_a_warning(here, monkeypatch, capsys):
+    def unknown(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("conf.run.fcntl.flock", unknown)
+    train.train(small_run("run", "steps=2"))
+    assert "warning: runs/run/lock: cannot be locked (No locks available)" in capsys.readouterr().err
+
+
+def test_nobody_reading_the_messages_does_not_keep_a_run_from_saving(tmp_path, started):
+    process = started(tmp_path, 10**6)
+    wait_for(tmp_path, process, 2)
+    process.stdout.close()  # its stderr too
+    process.send_signal(signal.SIGTERM)
+    process.wait(60)
+    committed = checkpoint.newest(tmp_path / "runs/run/checkpoints")
+    assert committed
+    assert int(committed.stem[5:]) >= lines(tmp_path)[-1]["step"]
+
+
+def test_signals_that_come_while_saving_wait(here, monkeypatch, capsys):
+    """SLURM and impatient people send more than one."""
+    honest, save = Trainer.segment, checkpoint.save
+
+    def asked(trainer: Trainer) -> None:
+        honest(trainer)
+        if trainer.step == 5:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def slow(*words: object) -> Path:
+        for which in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
+            os.kill(os.getpid(), which)
+        return save(*words)
+
+    monkeypatch.setattr(Trainer, "segment", asked)
+    monkeypatch.setattr(checkpoint, "save", slow)
+    with pytest.raises(SystemExit) as left:
+        train.train(small_run("run", "steps=400", "save_every=100"))
+    assert left.value.code == 143
+    assert "stopped by SIGTERM at step 5, saved" in capsys.readouterr().out
+    assert checkpoint.newest(Path("runs/run/checkpoints")).name == "step_00000005.pt"
 
 
 # ---- save at every step
@@ -297,13 +366,75 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_changed_options_are_refused_with_a_diff_unless_overridden(here, capsys):
-    train.train(small_run("run", "steps=400", "max_minutes=0"))
+def stopped_at(step: int, monkeypatch: pytest.MonkeyPatch, *words: str, name: str = "run") -> None:
+    """A run that somebody asked to stop there."""
+    honest = Trainer.segment
+
+    def asked(trainer: Trainer) -> None:
+        honest(trainer)
+        if trainer.step == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Trainer, "segment", asked)
+    with pytest.raises(SystemExit):
+        train.train(small_run(name, "steps=40", *words))
+    monkeypatch.setattr(Trainer, "segment", honest)
+
+
+def test_changed_options_are_refused_with_a_diff_unless_overridden_and_then_hold(here, monkeypatch, capsys):
+    stopped_at(3, monkeypatch)
     with pytest.raises(UserError, match=r"optim\.lr 0\.003 -> 0\.001.*resume_override=true"):
-        train.train(small_run("run", "steps=400", "optim.lr=1e-3"))
-    train.train(small_run("run", "steps=400", "optim.lr=1e-3", "resume_override=true", "max_minutes=0"))
+        train.train(small_run("run", "steps=40", "optim.lr=1e-3"))
+    capsys.readouterr()
+    stopped_at(4, monkeypatch, "optim.lr=0", "optim.weight_decay=0", "resume_override=true")
+    assert "optim.lr 0.003 is now 0.0, optim" not in (said := capsys.readouterr().out)
+    assert "not stopped: optim.lr 0.003 is now 0.0; optim.weight_decay 0.1 is now 0.0" in said
+    before, after = (checkpoint.load(Path(f"runs/run/checkpoints/step_0000000{step}.pt")) for step in (3, 4))
+    for name, tensor in before["model"].items():
+        assert torch.equal(tensor, after["model"][name]) == (name != "encoder.puzzles.table")
     with pytest.raises(UserError, match="does not fit this model"):
-        train.train(small_run("run", "steps=400", "model.width=16", "resume_override=true"))
+        train.train(small_run("run", "steps=40", "model.width=16", "resume_override=true"))
+    with pytest.raises(UserError, match="saved by AdamATan2, not AdamW"):
+        train.train(small_run("run", "steps=40", "optim.rule=adamw", "resume_override=true"))
+
+
+def test_what_saves_memory_may_change_and_is_said(here, monkeypatch, capsys):
+    """It is what a user is told to type when memory has run out."""
+    stopped_at(3, monkeypatch)
+    stopped_at(5, monkeypatch, "micro_batch=2", "model.checkpoint=true")
+    said = "not stopped: micro_batch None is now 2; model.checkpoint False is now True"
+    assert said in capsys.readouterr().out
+
+
+def test_a_run_that_begins_from_anothers_checkpoint_is_its_own_from_then_on(here, monkeypatch, capsys):
+    stopped_at(5, monkeypatch)
+    words = ("steps=40", "resume=runs/run/checkpoints/step_00000005.pt", "optim.lr=1e-3")
+
+    def killed(trainer: Trainer) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "segment", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train.train(small_run("new", *words))
+    assert checkpoint.newest(Path("runs/new/checkpoints")).name == "step_00000005.pt"
+    stopped_at(7, monkeypatch, *words[1:], name="new")
+    Path("runs/run/checkpoints/step_00000005.pt").unlink()
+    capsys.readouterr()
+    train.train(small_run("new", *words))
+    assert "going on from step 7 (runs/new/checkpoints/step_00000007.pt)" in capsys.readouterr().out
+
+
+def test_going_back_within_a_run_has_to_be_meant_and_loses_nothing(here, monkeypatch, capsys):
+    stopped_at(7, monkeypatch)
+    back = "resume=runs/run/checkpoints/step_00000004.pt"
+    with pytest.raises(UserError, match=r"step_00000007\.pt is newer.* name=NEW resume=.* resume_override=true"):
+        train.train(small_run("run", "steps=40", back))
+    stopped_at(5, monkeypatch, back, "resume_override=true")
+    assert "going on from step 4 " in capsys.readouterr().out
+    found = sorted(path.name for path in Path("runs/run/checkpoints").iterdir())
+    assert "step_00000007.pt.aside" in found
+    assert "step_00000005.pt" in found
 
 
 def test_the_best_checkpoint_is_kept_with_the_newest(here, monkeypatch):
@@ -320,6 +451,28 @@ def test_the_best_checkpoint_is_kept_with_the_newest(here, monkeypatch):
     assert steps == [8, 22, 24]
 
 
+def test_the_best_checkpoint_stays_where_a_better_one_cannot_be_saved(here, monkeypatch):
+    scores, honest = iter([0.5, 0.75, 0.25, 0.25, 0.25]), train.solve
+    solved = lambda *words, **more: honest(*words, **more) | {"exact_accuracy": next(scores, 0)}  # noqa: E731
+    monkeypatch.setattr(train, "solve", solved)
+    with disk_full_at(range(8, 10), monkeypatch):
+        train.train(small_run("run", "steps=24", "task.valid_puzzles=2", "checkpoint.keep_last=2"))
+    steps = [int(p.stem.split("_")[1]) for p in sorted(Path("runs/run/checkpoints").glob("*.pt"))]
+    assert steps == [4, 22, 24]
+
+
+@pytest.mark.parametrize(
+    "line", ['{"step": 1}', '{"step": null, "kind": "eval"}', "[1]", "[" * 10**5, "\x00\xff", '{"kind": "train", "st']
+)
+def test_lines_of_the_log_that_are_not_ours_are_dropped(line, here, monkeypatch):
+    stopped_at(4, monkeypatch)
+    path = Path("runs/run/log.jsonl")
+    whole = path.read_text()
+    path.write_bytes(whole.encode() + line.encode("latin-1") + b"\n")
+    stopped_at(5, monkeypatch)
+    assert path.read_text() == whole
+
+
 def test_a_refused_run_leaves_no_folder_behind(here):
     with pytest.raises(UserError, match="resume=true, but runs/nothing/checkpoints has no checkpoint"):
         train.train(replace(small_run("nothing"), resume="true"))
@@ -334,22 +487,45 @@ def test_a_carry_that_is_dropped_is_said_when_a_run_begins_and_when_it_goes_on(h
     assert "note: not to the last bit the run that was not stopped: it was saved without" in capsys.readouterr().out
 
 
+@contextmanager
+def disk_full_at(steps: range, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No file may grow beyond 20,000 bytes while these steps are made and saved; a checkpoint is larger."""
+    honest, (soft, hard) = Trainer.segment, resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def limited(trainer: Trainer) -> None:
+        honest(trainer)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000 if trainer.step in steps else soft, hard))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "segment", limited)
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
 def test_a_full_disk_keeps_the_old_checkpoint_and_training_goes_on(here, monkeypatch, capsys):
-    honest, failed = checkpoint.save, []
-
-    def full(directory, step, state):
-        if 6 <= step <= 10:
-            failed.append(step)
-            raise OSError(28, "No space left on device")
-        return honest(directory, step, state)
-
-    monkeypatch.setattr(checkpoint, "save", full)
-    train.train(small_run("run", "steps=14"))
+    with disk_full_at(range(6, 12), monkeypatch):
+        train.train(small_run("run", "steps=14"))
     said = capsys.readouterr().err
-    assert failed == [6, 8, 10]
-    assert said.count("warning: runs/run: step 6 could not be saved (No space left on device)") == 1
     assert said.count("could not be saved") == 1
-    assert json.loads(Path("runs/run/result.json").read_text())["steps"] == 14
+    assert "warning: runs/run: step 6 could not be saved (File too large)" in said
+    found = sorted(int(path.stem[5:]) for path in Path("runs/run/checkpoints").glob("*.pt"))
+    assert found == [4, 12, 14]
+    train.train(small_run("plain", "steps=14"))
+    assert digests(here) == digests(here, "plain")
+
+
+def test_a_disk_that_is_full_at_the_end_does_not_pass_for_a_finished_run(here, monkeypatch, capsys):
+    with disk_full_at(range(5, 100), monkeypatch):
+        with pytest.raises(UserError, match="step 40 could not be saved; make room on the disk, then type the same"):
+            train.train(small_run("run", "steps=40"))
+        stopped_at(6, monkeypatch)
+    assert "stopped by SIGTERM at step 6, which could not be saved" in capsys.readouterr().out
+    train.train(small_run("run", "steps=40"))
+    assert "going on from step 4 " in capsys.readouterr().out
+    train.train(small_run("plain", "steps=40"))
+    assert digests(here) == digests(here, "plain")
 
 
 def test_damage_to_every_checkpoint_stops_with_code_3(here):

@@ -83,6 +83,7 @@ def test_a_run_that_goes_on_goes_on_over_there_too(tmp_path, monkeypatch):
         track.make_tracker(tiny.config("logger=wandb", "name=a"), tmp_path)
     assert [options["id"] for options in asked] == [None, "given"]
     assert {options["resume"] for options in asked} == {"allow"}
+    assert asked[0]["settings"]["finish_timeout"] <= 10  # or a server that is gone holds the run for ever
 
 
 def test_a_tracker_that_fails_on_the_way_is_dropped(capsys):

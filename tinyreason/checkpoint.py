@@ -109,11 +109,13 @@ def prune(directory: Path, keep: int, best: int | None = None) -> None:
             remove(path)
 
 
-def remove_after(directory: Path, step: int) -> None:
-    """Delete the checkpoints of later steps, the newest first."""
+def set_aside_after(directory: Path, step: int) -> None:
+    """Rename the checkpoints of later steps, damaged or unwanted, the newest first: they do not count any more."""
     for later in steps(directory):
-        if later > step:
-            remove(path_of(directory, later))
+        path = path_of(directory, later)
+        for file in (path, manifest_of(path)):
+            if later > step and file.exists():
+                rename(file, file.with_name(f"{file.name}.aside"))
 
 
 def sweep(directory: Path) -> None:

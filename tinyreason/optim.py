@@ -10,7 +10,6 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import LambdaLR
 
 from tinyreason.errors import UserError
 from tinyreason.sparse import PuzzleEmbedding
@@ -53,16 +52,22 @@ class AdamATan2(torch.optim.Optimizer):
 
     def update(self, group: dict, params: list[Tensor], grads: list[Tensor]) -> None:
         """One step of a group whose parameters have all had the same number of steps."""
-        group["step"] = t = group.get("step", 0) + 1
+        t = self.count(params[0])
         lr, (b1, b2) = group["lr"], group["betas"]
         m, v = ([self.moment(p, name) for p in params] for name in ("exp_avg", "exp_avg_sq"))
         torch._foreach_mul_(params, 1 - lr * group["weight_decay"])
         torch._foreach_lerp_(m, grads, 1 - b1)
         torch._foreach_lerp_(v, torch._foreach_mul(grads, grads), 1 - b2)
         scale = torch._foreach_sqrt(v)
-        torch._foreach_div_(scale, math.sqrt(1 - b2**t))
+        torch._foreach_div_(scale, (1 - b2**t).sqrt().to(scale[0].dtype))
         for p, mean, deviation in zip(params, m, scale, strict=True):
-            p.add_(torch.atan2(mean, deviation), alpha=-lr / (1 - b1**t))
+            p.sub_(lr / (1 - b1**t) * torch.atan2(mean, deviation))
+
+    def count(self, p: Tensor) -> Tensor:
+        """The number of this step, float64; it lies on the device, where a bad step takes it back."""
+        state = self.state[p]
+        state.setdefault("t", torch.zeros((), dtype=p.dtype, device=p.device)).add_(1)
+        return state["t"].double()
 
     def moment(self, p: Tensor, name: str) -> Tensor:
         """A running mean of `p`'s gradient, made at first use."""
@@ -84,8 +89,7 @@ class Optimizers:
         self.embeddings = [m for m in model.modules() if isinstance(m, PuzzleEmbedding)]
         self.schedule = lambda step: schedule(step, config.warmup, steps, config.min_lr_ratio)
         self.optimizers = make_optimizers(model, config)
-        # LambdaLR counts from 0 and the papers' warm-up from 1: the first step already moves
-        self.schedulers = [LambdaLR(o, lambda k: self.schedule(k + 1)) for o in self.optimizers]
+        self.rates = [o.defaults["lr"] for o in self.optimizers]
 
     def norm(self) -> Tensor:
         """Of the gradient, puzzle embeddings included: finite if all of it is."""
@@ -98,28 +102,33 @@ class Optimizers:
         return self.parameters + [v for v in states if torch.is_tensor(v)]
 
     def step(self, good: Tensor) -> None:
-        """Clip, step and clear the gradients; then the schedule moves on. Tables of puzzles stay unless `good`."""
+        """Clip, step and clear the gradients. Tables of puzzles stay unless `good`; the schedule moves on anyway."""
         if self.config.clip is not None:
             nn.utils.clip_grad_norm_(self.parameters, self.config.clip)
         self.step_count += 1
-        for optimizer, scheduler in zip(self.optimizers, self.schedulers, strict=True):
+        factor = self.schedule(self.step_count)
+        for optimizer, rate in zip(self.optimizers, self.rates, strict=True):
+            optimizer.param_groups[0]["lr"] = rate * factor
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-            scheduler.step()
         for embedding in self.embeddings:
-            rate = self.config.embedding_lr * self.schedule(self.step_count)
-            embedding.step(rate, self.config.embedding_weight_decay, good)
+            embedding.step(self.config.embedding_lr * factor, self.config.embedding_weight_decay, good)
 
     def state_dict(self) -> dict:
-        parts = {"optimizers": self.optimizers, "schedulers": self.schedulers}
-        return {"step": self.step_count} | {k: [o.state_dict() for o in v] for k, v in parts.items()}
+        """What the optimizers have gathered; their options are the configuration's, which may change."""
+        return {"step": self.step_count, "states": [(kind(o), o.state_dict()["state"]) for o in self.optimizers]}
 
-    def load_state_dict(self, state: dict) -> None:
-        self.step_count = state["step"]
-        for own, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            own.load_state_dict(saved)
-        for own, saved in zip(self.schedulers, state["schedulers"], strict=True):
-            own.load_state_dict(saved)
+    def load_state_dict(self, saved: dict) -> None:
+        """Raises ValueError if `saved` is not of such optimizers."""
+        self.step_count = saved["step"]
+        for own, (rule, state) in zip(self.optimizers, saved["states"], strict=True):
+            if rule != kind(own):
+                raise ValueError(f"saved by {rule}, not {kind(own)}")
+            own.load_state_dict(own.state_dict() | {"state": state})
+
+
+def kind(optimizer: torch.optim.Optimizer) -> str:
+    return type(optimizer).__name__
 
 
 def make_optimizers(model: nn.Module, config: OptimConfig) -> list[torch.optim.Optimizer]:

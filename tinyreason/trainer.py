@@ -5,6 +5,7 @@ import random
 from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -135,7 +136,7 @@ class Trainer:
             "optimizers": self.optimizers.state_dict(),
             "carry": slots | {"batch": [now.batch.inputs, now.batch.labels, now.batch.puzzle_ids]} if carry else None,
             "meter": self.meter.sums,
-            "guard": [self.guard.in_a_row, self.guard.most],
+            "bad_in_a_row": self.guard.in_a_row,
             "position": self.feed.position,
             "generator": self.generator.get_state(),  # of halting; the feed's draws are functions of their number
             "random": random_states(),  # nothing here draws from these; a model that you add may
@@ -150,6 +151,7 @@ class Trainer:
         """
         here = surroundings(self.device)
         changed = [f"{k} {v} is now {here.get(k)}" for k, v in saved["made_on"].items() if v != here.get(k)]
+        changed += differences(saved["config"], self.config)
         if not repeats(self.device):
             changed.append("on CUDA sums come out otherwise each time, unless deterministic=true")
         self.model.load_state_dict(saved["model"])
@@ -162,7 +164,7 @@ class Trainer:
         else:
             self.carry = self.loaded_carry(saved["carry"])
         self.meter.sums = {k: v.to(self.device) for k, v in saved["meter"].items()}
-        self.guard.in_a_row, self.guard.most = (n.to(self.device) for n in saved["guard"])
+        self.guard.in_a_row = saved["bad_in_a_row"].to(self.device)
         if saved["made_on"]["device"] == here["device"]:
             self.generator.set_state(saved["generator"])
             set_random_states(saved["random"])
@@ -208,6 +210,17 @@ def detached(part: tuple | dict) -> tuple | dict:
     return type(part)(*(t.detach() for t in part))
 
 
+def differences(saved: dict, now: dict, prefix: str = "") -> list[str]:
+    """The options that have another value now; those that only one of the two knows are of another version."""
+    found = []
+    for key in saved.keys() & now.keys():
+        if isinstance(saved[key], dict):
+            found += differences(saved[key], now[key], f"{prefix}{key}.")
+        elif saved[key] != now[key]:
+            found.append(f"{prefix}{key} {saved[key]} is now {now[key]}")
+    return sorted(found)
+
+
 def random_states() -> dict:
     """Of the generators that belong to nobody."""
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
@@ -229,4 +242,4 @@ def surroundings(device: torch.device) -> dict:
 
 
 def versions() -> dict[str, str]:
-    return {"python": platform.python_version(), "torch": str(torch.__version__)}
+    return {"python": platform.python_version(), "torch": str(torch.__version__), "numpy": np.__version__}
