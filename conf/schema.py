@@ -128,18 +128,39 @@ ADDED = {  # options that are newer than some saved runs, and what those runs di
     "checkpoint.carry": "keep",
 }
 RANGES = {  # key: (least, most); None passes both, as does a None value
-    **dict.fromkeys(("steps", "batch", "log_every", "eval_every", "save_every"), (1, None)),
-    **dict.fromkeys(("micro_batch",), (1, None)),
-    **dict.fromkeys(("checkpoint.keep_last",), (2, None)),
-    **dict.fromkeys(("eval.batch", "eval.segments", "eval.puzzles", "halting.segments"), (1, None)),
-    **dict.fromkeys((f"model.{k}" for k in ("width", "heads", "layers", "inner_multiple")), (1, None)),
-    **dict.fromkeys(("model.H_cycles", "model.L_cycles"), (1, None)),
-    **dict.fromkeys(("model.prefix", "max_minutes", "eval.votes"), (0, None)),
-    **dict.fromkeys(("seed",), (0, 2**63 - 1)),
-    **dict.fromkeys(("model.expansion",), (0.1, None)),
-    **dict.fromkeys((f"optim.{k}" for k in ("lr", "muon_lr", "embedding_lr", "warmup", "clip")), (0, None)),
-    **dict.fromkeys((f"optim.{k}weight_decay" for k in ("", "muon_", "embedding_")), (0, None)),
-    **dict.fromkeys(("ema", "halting.exploration", "optim.min_lr_ratio"), (0, 1)),
+    "steps": (1, None),
+    "batch": (1, None),
+    "log_every": (1, None),
+    "eval_every": (1, None),
+    "save_every": (1, None),
+    "micro_batch": (1, None),
+    "checkpoint.keep_last": (2, None),
+    "eval.batch": (1, None),
+    "eval.segments": (1, None),
+    "eval.puzzles": (1, None),
+    "halting.segments": (1, None),
+    "model.width": (1, None),
+    "model.heads": (1, None),
+    "model.layers": (1, None),
+    "model.inner_multiple": (1, None),
+    "model.H_cycles": (1, None),
+    "model.L_cycles": (1, None),
+    "model.prefix": (0, None),
+    "max_minutes": (0, None),
+    "eval.votes": (0, None),
+    "seed": (0, 2**63 - 1),
+    "model.expansion": (0.1, None),
+    "optim.lr": (0, None),
+    "optim.muon_lr": (0, None),
+    "optim.embedding_lr": (0, None),
+    "optim.warmup": (0, None),
+    "optim.clip": (0, None),
+    "optim.weight_decay": (0, None),
+    "optim.muon_weight_decay": (0, None),
+    "optim.embedding_weight_decay": (0, None),
+    "ema": (0, 1),
+    "halting.exploration": (0, 1),
+    "optim.min_lr_ratio": (0, 1),
 }
 CHOICES = {
     "compile": ("auto", "true", "false"),
@@ -159,20 +180,26 @@ CHOICES = {
 
 def check(config: Config) -> None:
     """Raises UserError for the first value out of its range, before anything is loaded or written."""
-    values = flat(plain(config))
-    for key, (least, most) in RANGES.items():
-        at_least(least, **{key: values[key]})
-        if most is not None and values[key] is not None and values[key] > most:
-            raise UserError(f"{key}={values[key]} must be from {least} to {most}")
-    for key, choices in CHOICES.items():
-        if values[key] not in choices:
-            raise UserError(f"{key}={values[key]} is unknown; type one of {', '.join(choices)}")
+    check_values(flat(plain(config)), {})
     if config.eval.votes and config.task.get("name") != "arc":
         raise UserError("eval.votes is for task=arc; leave it out")
     _ = config.model.depth  # an unknown gradient scheme
     betas = config.optim.betas
     if len(betas) != 2 or not all(0 <= b < 1 for b in betas):
         raise UserError(f"optim.betas={betas} must be two numbers from 0 to below 1, as in 'optim.betas=[0.9,0.95]'")
+
+
+def check_values(values: dict, narrower: dict[str, int]) -> None:
+    """Raises UserError for the first of the `flat` values out of its range; `narrower` has other upper bounds."""
+    for key, value in values.items():
+        if key in RANGES:
+            least, most = RANGES[key]
+            at_least(least, **{key: value})
+            most = narrower.get(key, most)
+            if None not in (most, value) and value > most:
+                raise UserError(f"{key}={value} must be from {least} to {most}")
+        if key in CHOICES and value not in CHOICES[key]:
+            raise UserError(f"{key}={value} is unknown; type one of {', '.join(CHOICES[key])}")
 
 
 def flat(config: dict, prefix: str = "") -> dict:

@@ -7,14 +7,13 @@ Nothing is pickled, and nothing in the files is imported or evaluated: names sel
 refused, and the tensors must be exactly those of the model that the JSON describes. `eval.export` writes such folders.
 """
 
-import math
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from conf.schema import CHOICES, RANGES, EvalConfig, flat, plain, typed
+from conf.schema import EvalConfig, check_values, flat, plain, typed
 from data.sources import download
 from data.task import whole
 from tinyreason import checkpoint, weights
@@ -135,15 +134,7 @@ def is_pair(value: Any) -> bool:
 
 def check(exported: Exported) -> None:
     """Raises UserError for the first value out of its range. `conf.schema.check` is for whole runs."""
-    values = flat(plain(exported))
-    for key, value in values.items():
-        least, most = RANGES.get(key, (None, None))
-        most = MOST.get(key, most)
-        high = most is not None and value is not None and value > most
-        if least is not None and value is not None and (high or not least <= value < math.inf):  # NaN too
-            raise UserError(f"{key}={value} must be from {least} to {most if most is not None else 'what fits'}")
-        if key in CHOICES and value not in CHOICES[key]:
-            raise UserError(f"{key}={value} is unknown; it is one of {', '.join(CHOICES[key])}")
+    check_values(flat(plain(exported)), MOST)
     if exported.weights not in ("ema", "raw"):
         raise UserError(f"weights={exported.weights} is unknown; it is ema or raw")
     if exported.task.get("source") is not None and not is_anywhere(exported.task["source"]):

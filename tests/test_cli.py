@@ -12,8 +12,10 @@ import torch
 import conf
 import train
 from conf import cli
+from conf.schema import CHOICES, RANGES, flat, plain
 from data import build
 from eval import solve
+from tests import tiny
 
 ROOT = Path(__file__).parents[1]
 TINY = (
@@ -170,6 +172,10 @@ def test_the_nearest_key_is_named(typed, meant, call):
     _, _, err = call("train", "task=maze", "model=hrm", typed)
     assert ("Did you mean" in err) == bool(meant)
     assert not meant or err.rstrip().endswith(f"Did you mean {meant}?")
+
+
+def test_every_range_and_choice_is_of_a_key_that_there_is():
+    assert {*RANGES, *CHOICES} <= flat(plain(tiny.config())).keys()
 
 
 def test_two_wrong_words_and_a_sweep_are_one_line_too(call, monkeypatch, tmp_path):

@@ -119,7 +119,10 @@ def set_aside_after(directory: Path, step: int) -> None:
 
 
 def sweep(directory: Path) -> None:
-    """Delete what dead processes left: temporary files, and checkpoints that they were making or deleting."""
+    """Delete what dead processes left: temporary files, and checkpoints that they were making or deleting.
+
+    For the one process that may write to `directory`; a run holds its lock.
+    """
     for temporary in leftovers(directory):
         final = directory / temporary.name.partition(".tmp.")[0]
         if NAME.fullmatch(final.name) and final.suffix == ".json" and not final.exists():

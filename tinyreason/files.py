@@ -1,7 +1,7 @@
 """Files that are there whole or not at all, whenever a process is killed, the power fails or a disk fills up.
 
 A file is written under a temporary name beside its place, flushed to disk and renamed; then its directory is flushed to
-disk. The temporary name ends in the number of the process, which tells what a dead process left behind.
+disk. The temporary name ends in the number of the process, so that two do not write to the same one.
 """
 
 import os
@@ -69,24 +69,5 @@ def temporary_of(path: Path) -> Path:
 
 
 def leftovers(directory: Path) -> list[Path]:
-    """Temporary files of dead processes, in name order; at the start of a process also those with its own number."""
-    return [path for path in sorted(directory.glob("*.tmp.*")) if writer_is_dead(path)]
-
-
-def writer_is_dead(temporary: Path) -> bool:
-    match = re.search(r"\.tmp\.([1-9][0-9]*)$", temporary.name)
-    if match is None:  # not a name that we give
-        return False
-    pid = int(match[1])
-    return pid == os.getpid() or not is_alive(pid)
-
-
-def is_alive(pid: int) -> bool:
-    """A process of that number runs on this machine."""
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:  # another user's
-        return True
-    return True
+    """Temporary files in a directory, in name order: of processes that are dead, where one alone may write there."""
+    return sorted(path for path in directory.glob("*.tmp.*") if re.search(r"\.tmp\.[1-9][0-9]*$", path.name))
