@@ -35,7 +35,7 @@ from tinyreason.feed import Stream
 from tinyreason.guard import PATIENCE
 from tinyreason.models import parameter_count
 from tinyreason.puzzle import Puzzles
-from tinyreason.trainer import Trainer
+from tinyreason.trainer import Trainer, peak_memory
 
 
 class Run(NamedTuple):
@@ -111,6 +111,8 @@ def evaluate(run: Run, stop: Stop) -> dict[str, str]:
         return {}
     with stop.interruptible():
         found = solve(solver_of(trainer, run.config), run.task, puzzles, watched, run.config.eval.puzzles)
+    if not found["puzzles"]:  # none with a known answer
+        return {}
     # saved before it is logged: a step that stands in the log is not evaluated again
     if trainer.is_best(found["exact_accuracy"]) and not save(run):
         trainer.best = best
@@ -221,11 +223,11 @@ def memory_advice(config: Config) -> Iterator[None]:
     except (MemoryError, RuntimeError) as error:  # torch.OutOfMemoryError is a RuntimeError
         if isinstance(error, RuntimeError) and not re.search("out of memory|allocate memory", str(error)):
             raise
-        peak = f", {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB in use" if torch.cuda.is_available() else ""
+        peak = f"{peak_memory(pick_device(config.device)) / 2**30:.1f} GiB in use at most"
         half = max(1, (config.micro_batch or config.batch) // 2)
         options = f"micro_batch={half}, model.checkpoint=true, or a smaller eval.batch="
         raise UserError(
-            f"out of memory at batch={config.batch}{peak}; type {options}; the same name= goes on"
+            f"out of memory at batch={config.batch}, {peak}; type {options}; the run goes on then"
         ) from None
 
 

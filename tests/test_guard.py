@@ -189,7 +189,7 @@ def test_running_out_of_memory_says_what_to_type(tmp_path, monkeypatch):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
     monkeypatch.setattr(Trainer, "segment", full)
-    said = r"out of memory at batch=6; type micro_batch=3, model\.checkpoint=true"
+    said = r"out of memory at batch=6, \d\.\d GiB in use at most; type micro_batch=3, model\.checkpoint=true"
     with pytest.raises(UserError, match=said), train.memory_advice(config):
         train.train(config)
 

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -332,3 +333,15 @@ def test_every_choice_composes(model, task, scale):
 def test_every_other_choice_composes(group):
     for name in names_in(group):
         tiny.config(f"{group}={name}")
+
+
+def test_a_watched_split_without_answers_does_not_end_a_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    honest = train.solve
+
+    def unanswered(solver, task, puzzles, split, *rest, **more):
+        return {"puzzles": 0} if split == "valid" else honest(solver, task, puzzles, split, *rest, **more)
+
+    monkeypatch.setattr(train, "solve", unanswered)
+    train.train(replace(tiny.config(*QUICK, "task=sudoku", *TASKS["sudoku"]), name="a"))
+    assert all(line["kind"] != "eval" for line in log_of(tmp_path / "runs/a"))

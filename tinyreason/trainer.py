@@ -2,6 +2,8 @@
 
 import platform
 import random
+import resource
+import sys
 from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
@@ -188,7 +190,7 @@ class Trainer:
             "seconds": self.seconds,
             "parameters": parameter_count(self.model),
             "device": torch.cuda.get_device_name(self.device) if on_gpu else f"cpu, {torch.get_num_threads()} threads",
-            "peak_memory": torch.cuda.max_memory_allocated(self.device) if on_gpu else None,
+            "peak_memory": peak_memory(self.device),
             "versions": versions(),
             "sha256": {"raw": checkpoint.digest(self.model), "ema": checkpoint.digest(self.averaged)},
         }
@@ -232,6 +234,13 @@ def set_random_states(saved: dict) -> None:
     torch.set_rng_state(saved["torch"])
     if len(saved["cuda"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(saved["cuda"])
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes: what was allocated on a GPU at most, or what this process took of the machine's memory."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def surroundings(device: torch.device) -> dict:
