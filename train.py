@@ -5,8 +5,11 @@ answer, and moves the weights once; a puzzle stays in its slot until it halts, i
 """
 
 import os
+import signal
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch loads: spinning threads starve shared cores
+if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while loading: no traceback; `command` listens again
 
 import re
 import sys
@@ -15,14 +18,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from textwrap import shorten
 from typing import NamedTuple
 
 import torch
 from omegaconf import DictConfig
 from tqdm import tqdm
 
-from conf.cli import choose_scale, command, pick_device
-from conf.run import RunFolder, default_name
+from conf.cli import choose_scale, command, pick_device, sweeping
+from conf.run import Finished, RunFolder, default_name
+from conf.say import say
 from conf.schema import Config, training_config
 from conf.stop import Stop, Stopped
 from conf.track import Guarded, make_tracker
@@ -77,10 +82,10 @@ def learn(run: Run, stop: Stop) -> None:
         # once in a while: evaluate, and save
         if trainer.step and trainer.step % config.eval_every == 0:
             shown |= evaluate(run, stop)
-        if trainer.step > begun and trainer.step % config.save_every == 0:
+        if trainer.step > begun and trainer.step % config.save_every == 0 and not trainer.guard.in_a_row:
             save(run)
         if config.max_minutes is not None and trainer.seconds - before > 60 * config.max_minutes:
-            tqdm.write(f"max_minutes={config.max_minutes} are over; the same command goes on from here")
+            say(f"max_minutes={config.max_minutes} are over; the same command goes on from here")
             break
         if stop.signal:
             raise Stopped
@@ -96,7 +101,8 @@ def learn(run: Run, stop: Stop) -> None:
             log(run, record)
             bar.set_postfix(shown | {"loss": f"{record['loss']:.3f}", "exact": f"{record['exact']:.1%}"})
         if (look or trainer.device.type == "cpu") and trainer.guard.lost():
-            raise UserError(f"{PATIENCE} steps in a row had a loss or a gradient that is not finite; {folder.advice()}")
+            advice = folder.advice(int(trainer.guard.first))
+            raise UserError(f"{PATIENCE} steps in a row had a loss or a gradient that is not finite; {advice}")
 
     bar.close()
     if not save(run):
@@ -117,7 +123,7 @@ def evaluate(run: Run, stop: Stop) -> dict[str, str]:
     if trainer.is_best(found["exact_accuracy"]) and not save(run):
         trainer.best = best
     log(run, evaluation(trainer, "eval", watched, found))
-    tqdm.write(f"step {trainer.step}, {trainer.seconds:.0f} s, {watched}: {brief(found)}")
+    say(f"step {trainer.step}, {trainer.seconds:.0f} s, {watched}: {brief(found)}")
     return {watched: f"{found['exact_accuracy']:.1%}"}
 
 
@@ -147,11 +153,11 @@ def go_on(trainer: Trainer, path: Path, state: dict) -> None:
     try:
         changed = trainer.load_state_dict(state)
     except (KeyError, ValueError, RuntimeError, TypeError, AttributeError) as error:
-        reason = " ".join(str(error).split())[:100]
+        reason = shorten(str(error), 200, placeholder=" ...")
         raise UserError(f"{path} does not fit this model and optimizer ({reason}); type name=NEW") from None
-    print(f"going on from step {trainer.step} ({path})")
+    say(f"going on from step {trainer.step} ({path})")
     if changed:
-        print(f"note: not to the last bit the run that was not stopped: {'; '.join(changed)}")
+        say(f"note: not to the last bit the run that was not stopped: {'; '.join(changed)}")
 
 
 def save(run: Run) -> bool:
@@ -163,7 +169,7 @@ def save(run: Run) -> bool:
 def leave(run: Run, stop: Stop) -> None:
     """Save, and exit as the signal asks."""
     saved = "saved; the same command goes on from here" if save(run) else "which could not be saved"
-    print(f"stopped by {stop.signal.name} at step {run.trainer.step}, {saved}")
+    say(f"stopped by {stop.signal.name} at step {run.trainer.step}, {saved}")
     sys.exit(stop.code)
 
 
@@ -174,7 +180,7 @@ def finish(run: Run, found: dict) -> dict:
     log(run, evaluation(trainer, "final", "test", found))
     result = trainer.result() | {"finished": trainer.step >= run.config.steps, "test": found}
     folder.finish(result)
-    print(f"test: {brief(found)}\n{folder.path / 'result.json'}: {trainer.seconds:.0f} s, {trainer.step} steps")
+    say(f"test: {brief(found)}\n{folder.path / 'result.json'}: {trainer.seconds:.0f} s, {trainer.step} steps")
     return result
 
 
@@ -201,8 +207,8 @@ def describe(config: Config, trainer: Trainer, task: Task, splits: dict, folder:
     """The first lines that a user reads."""
     sizes = ", ".join(f"{len(v)} {k}" for k, v in splits.items())
     total, tracked = trainer.depth
-    print(f"{folder.path}: {config.task['name']} ({sizes} examples), scale={config.scale}, device={trainer.device}")
-    print(
+    say(f"{folder.path}: {config.task['name']} ({sizes} examples), scale={config.scale}, device={trainer.device}")
+    say(
         f"{config.model.recursion} with {parameter_count(trainer.model):,} parameters, {total} recursions a segment, "
         f"{tracked} with gradient, up to {config.halting.segments} segments, halting={config.halting.rule}"
     )
@@ -212,7 +218,7 @@ def describe(config: Config, trainer: Trainer, task: Task, splits: dict, folder:
     if not len(splits[config.eval.split]):
         notes.append(f"the {config.eval.split} split is empty: no evaluation before the final one on test")
     for line in notes:
-        print(f"note: {line}")
+        say(f"note: {line}")
 
 
 @contextmanager
@@ -233,8 +239,13 @@ def memory_advice(config: Config) -> Iterator[None]:
 
 def main(words: DictConfig) -> None:
     config = training_config(words)
-    with memory_advice(config), deterministic(config.deterministic):
-        train(replace(config, name=config.name or default_name()))
+    try:
+        with memory_advice(config), deterministic(config.deterministic):
+            train(replace(config, name=config.name or default_name()))
+    except Finished as done:
+        if not sweeping():
+            raise
+        say(f"note: {done.what}")  # the same sweep again goes on with what is left of it
 
 
 if __name__ == "__main__":

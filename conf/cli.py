@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,15 +12,19 @@ from pathlib import Path
 import hydra
 import torch
 from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from conf.say import say, tell
 from conf.schema import flat
 from tinyreason.errors import UserError
 
 CONF = Path(__file__).parent
+SIGNALLED = 128  # exit codes from here on are those of signals
 
 
 def command(config_name: str, function: Callable[[DictConfig], None]) -> None:
@@ -29,12 +34,28 @@ def command(config_name: str, function: Callable[[DictConfig], None]) -> None:
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # raise to us instead of printing a page
 
-    def job(words: DictConfig) -> None:
-        with one_line(config_name):  # lest Hydra announces a failed job first
-            function(words)
+    codes = [0]
 
+    def job(words: DictConfig) -> None:
+        try:
+            with one_line(config_name):  # lest Hydra announces a failed job first
+                function(words)
+        except SystemExit as left:
+            if not sweeping() or left.code >= SIGNALLED:
+                raise
+            codes.append(left.code)  # the other runs of a sweep go on
+
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     with one_line(config_name):
         hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)()
+    if max(codes):
+        sys.exit(max(codes))
+
+
+def sweeping() -> bool:
+    """This is one run of several, by `-m`."""
+    return HydraConfig.get().mode == RunMode.MULTIRUN
 
 
 @contextmanager
@@ -95,13 +116,15 @@ def program() -> str:
 
 def fail(message: str, code: int = 2) -> None:
     """Say what is wrong and leave."""
-    print(f"error: {message}", file=sys.stderr)
+    tell(f"error: {message}", sys.stderr)
     sys.exit(code)
 
 
 def choose_scale() -> None:
     """Replace `scale=auto`, the default, by what this machine can do, and say so."""
     words = [w for w in sys.argv[1:] if w != "scale=auto"]
+    words.sort(key=lambda w: w not in ("-m", "--multirun"))  # Hydra wants all choices in one row
+    sys.argv[1:] = words
     if any(w.startswith("scale=") for w in words):
         return
     device = next((w.removeprefix("device=") for w in words if w.startswith("device=")), "auto")
@@ -109,9 +132,9 @@ def choose_scale() -> None:
     other = "small" if scale == "paper" else "paper"
     if not any(w.startswith("-") and w not in ("-m", "--multirun") for w in words):
         why = "a CUDA GPU was found" if scale == "paper" else "no CUDA GPU"
-        print(f"scale={scale} ({why}); type scale={other} for the other")
+        say(f"scale={scale} ({why}); type scale={other} for the other")
     first = next((i for i, w in enumerate(words) if "=" in w and not w.startswith("-")), len(words))
-    sys.argv[1:] = [*words[:first], f"scale={scale}", *words[first:]]  # Hydra wants all choices in one row
+    sys.argv[1:] = [*words[:first], f"scale={scale}", *words[first:]]
 
 
 def pick_device(name: str) -> torch.device:

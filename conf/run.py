@@ -7,7 +7,6 @@ import fcntl
 import json
 import os
 import re
-import sys
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
@@ -16,14 +15,24 @@ import yaml
 from hydra.core.hydra_config import HydraConfig
 
 from conf.plain_yaml import read_yaml
+from conf.say import warn
 from conf.schema import ADDED, Config, flat, plain
 from tinyreason import checkpoint
 from tinyreason.errors import UserError
 from tinyreason.files import append, sync, write_whole
+from tinyreason.manifest import NAME, path_of
 
 # Choices that do not change what is learnt: they neither name a run nor keep one from going on
 INCIDENTAL = ("name", "resume", "resume_override", "device", "max_minutes", "log_every", "eval_every", "save_every")
 INCIDENTAL += ("logger", "eval", "checkpoint", "compile", "deterministic", "micro_batch", "model.checkpoint")
+
+
+class Finished(UserError):
+    """The run has reached its last step, with these options."""
+
+    def __init__(self, path: Path):
+        self.what = f"{path} is a finished run"
+        super().__init__(f"{self.what}; type name=NEW for another, or delete the folder")
 
 
 def default_name() -> str:
@@ -44,18 +53,26 @@ class RunFolder:
             raise UserError(f"name={config.name} must be letters, digits, '.', '_', '-': it becomes a folder of runs/")
         self.path, self.config = root / config.name, config
         self.checkpoints, self.full, self.saved = self.path / "checkpoints", False, None
-        self.path.mkdir(parents=True, exist_ok=True)
+        self.begun = (self.path / "config.yaml").exists()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{self.path}: {error.strerror}; type name=NEW, or make room there for a folder") from None
         self.lock = Lock(self.path)
 
     def start(self) -> tuple[Path, dict] | None:
         """The checkpoint that `resume=` asks for and what is in it. Raises UserError where that is not to be had."""
-        resume, begun = self.config.resume, (self.path / "config.yaml").exists()
+        resume, begun = self.config.resume, self.begun
         if begun and resume == "false":
             raise UserError(f"{self.path} exists; type name=NEW for another run, or resume=auto to go on with it")
+        changed = self.changes() if begun else ""
         if self.finished():
-            raise UserError(f"{self.path} is a finished run; type name=NEW for another, or delete the folder")
-        if begun and not self.config.resume_override:
-            self.refuse_changes()
+            other = f"{self.path} is finished, and was begun{changed}; type name=NEW, or leave name= out"
+            raise UserError(other) if changed else Finished(self.path)
+        if changed and not self.config.resume_override:
+            raise UserError(f"{self.path} was begun{changed}; type name=NEW, undo them, or type resume_override=true")
+        if not begun and checkpoint.steps(self.checkpoints) and not self.config.resume_override:
+            raise UserError(f"{self.path} has lost its config.yaml; restore it, or type resume_override=true")
         path = None if resume in ("auto", "true", "false") else Path(resume)
         if path and self.owns(path):
             return path, self.own(path)
@@ -64,6 +81,8 @@ class RunFolder:
             return path, checkpoint.load(existing(path))
         if found is None and resume == "true":
             raise UserError(f"resume=true, but {self.checkpoints} has no checkpoint; type resume=auto to start the run")
+        if found is None and begun:
+            warn(f"{self.path} was begun, but there is no checkpoint; it begins again at step 0")
         return found
 
     def owns(self, path: Path) -> bool:
@@ -87,14 +106,12 @@ class RunFolder:
         except (ValueError, KeyError, TypeError):
             raise UserError(f"{path}: damaged; delete it to go on, or type name=NEW") from None
 
-    def refuse_changes(self) -> None:
-        """A run goes on as it was begun."""
+    def changes(self) -> str:
+        """What is not as it was when the run was begun, if anything."""
         before, now = flat(read_config(self.path)), flat(plain(self.config))
         keys = [k for k in sorted(before.keys() | now.keys()) if not incidental(k)]
         changed = [f"{k} {before.get(k)} -> {now.get(k)}" for k in keys if before.get(k) != now.get(k)]
-        if changed:
-            diff = f"{self.path} was begun with other options ({', '.join(changed)})"
-            raise UserError(f"{diff}; type name=NEW, undo them, or type resume_override=true")
+        return f" with other options ({', '.join(changed)})" if changed else ""
 
     def begin(self, step: int) -> None:
         """Make the folder what it was after `step`: later checkpoints and log lines are about to be made again."""
@@ -103,10 +120,25 @@ class RunFolder:
             checkpoint.sweep(folder)
         checkpoint.set_aside_after(self.checkpoints, step)
         write_whole(self.path / "config.yaml", yaml.safe_dump(plain(self.config), sort_keys=False).encode())
+        self.rewind_log(step)
+
+    def rewind_log(self, step: int) -> None:
+        """Keep the lines up to `step`; say where some are missing, and keep what is not ours in another file."""
         path = self.path / "log.jsonl"
         lines = path.read_text(errors="replace").splitlines() if path.exists() else []
-        read = [(line, record) for line in lines if (record := parsed(line))]
-        kept = [(line, r) for line, r in read if r["step"] <= step and r["kind"] != "final"]
+        records = [parsed(line) for line in lines]
+        lost = records.count(None)
+        if lost or (lines and not step):
+            write_whole(path.with_name(f"{path.name}.aside"), path.read_bytes())
+        if lost:
+            warn(f"{path}: {lost} of {len(lines)} lines are damaged and dropped; {path.name}.aside has all of it")
+        if self.begun and step and not path.exists():
+            warn(f"{path} is missing, so the log goes on from step {step}")
+        kept = [
+            (line, r)
+            for line, r in zip(lines, records, strict=True)
+            if r and r["step"] <= step and r["kind"] != "final"
+        ]
         write_whole(path, "".join(line + "\n" for line, _ in kept).encode())
         self.evaluated = {(r.get("split"), r["step"]) for _, r in kept if r["kind"] == "eval"}
 
@@ -119,12 +151,15 @@ class RunFolder:
                 self.path.parent.rmdir()
         self.lock.release()
 
-    def advice(self) -> str:
-        """Which checkpoint to begin again from, for a run that has gone wrong."""
-        newest = checkpoint.newest(self.checkpoints)
-        if newest is None:
-            return "nothing was saved yet; type name=NEW and a lower optim.lr="
-        return f"type name=NEW resume={newest} and a lower optim.lr= to go on from there"
+    def advice(self, bad: int) -> str:
+        """Where to begin again for a run that went wrong at the step `bad`: from the last one but that was good.
+
+        The very last may be what made `bad` bad: weights that are finite and enormous.
+        """
+        found = [step for step in checkpoint.steps(self.checkpoints) if step < bad - 1]
+        if not found:
+            return "nothing was saved before; type name=NEW and a lower optim.lr="
+        return f"type name=NEW resume={path_of(self.checkpoints, found[0])} and a lower optim.lr= to go on from there"
 
     def save(self, step: int, state: dict, best: int | None) -> bool:
         """A checkpoint of `step`, once; on a full disk the old ones stay, and False is returned."""
@@ -179,13 +214,11 @@ class Lock:
         os.close(self.descriptor)
 
 
-def warn(message: str) -> None:
-    print(f"warning: {message}", file=sys.stderr)
-
-
 def existing(path: Path) -> Path:
-    if not path.is_file():
-        raise UserError(f"resume={path}: no such checkpoint; type resume=auto, true, false or a path")
+    if not path.is_file() or not NAME.fullmatch(path.name) or path.suffix != ".pt":
+        raise UserError(
+            f"resume={path}: no such checkpoint; type resume=auto, true, false or a path as NAME/step_00000123.pt"
+        )
     return path
 
 

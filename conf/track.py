@@ -1,9 +1,9 @@
 """Trackers beside log.jsonl. None of them can stop a run: whatever goes wrong is one warning, and training goes on."""
 
 import os
-import sys
 from pathlib import Path
 
+from conf import say
 from conf.schema import Config, plain
 
 PATIENCE = 10  # seconds that wandb may take to reach its server, and at the end to send the rest
@@ -79,4 +79,4 @@ def start_wandb(config: Config, folder: Path):
 
 def warn(error: Exception) -> None:
     reason = " ".join(str(error).split())[:100]
-    print(f"warning: wandb is off ({type(error).__name__}: {reason}); log.jsonl has everything", file=sys.stderr)
+    say.warn(f"wandb is off ({type(error).__name__}: {reason}); log.jsonl has everything")

@@ -185,7 +185,7 @@ def _lines(path: Path) -> Iterator[str]:
 def _columns(path: Path, header: list[str]) -> tuple[int, int]:
     """Where the question and the answer stand."""
     if not header:
-        raise UserError(f"{path}:1: no header; the first row must be source,question,answer,rating")
+        raise UserError(f"{path}:1: no header; the first row must name the columns question and answer")
     for name in ("question", "answer"):
         if header.count(name) != 1:
             found = ",".join(header)[:80]

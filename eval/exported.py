@@ -121,7 +121,7 @@ def facts_of(stated: Any) -> Facts:
             raise UserError(f"facts.{key} must be a whole number from {least} to {most}, not {shown(value)}")
     for key in ("grid", "box"):
         if not is_pair(stated[key]) and not (key == "box" and stated[key] is None):
-            raise UserError(f"facts.{key} must be [rows,columns], not {shown(stated[key])}")
+            raise UserError(f"facts.{key} must be [rows,columns], each from 1 to 256")
     if stated["box"] and any(side % part for side, part in zip(stated["grid"], stated["box"], strict=True)):
         raise UserError(f"facts.box={stated['box']}: no grid of {stated['grid']} has such boxes")
     return Facts(**stated | {"grid": tuple(stated["grid"]), "box": stated["box"] and tuple(stated["box"])})

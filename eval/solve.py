@@ -19,7 +19,8 @@ from omegaconf import DictConfig
 from scipy.stats import binomtest
 
 from conf.cli import command, pick_device
-from conf.run import read_config, warn
+from conf.run import read_config
+from conf.say import say, warn
 from conf.schema import Config, SolveConfig, at_least, check, typed
 from data.arc import ARC
 from data.registry import load_task
@@ -166,7 +167,7 @@ def save_submission(found: dict, folder: Path) -> None:
     if (submission := found.pop("submission", None)) is not None:
         folder.mkdir(parents=True, exist_ok=True)
         write_submission(folder / "submission.json", submission)
-        print(f"wrote {folder / 'submission.json'}")
+        say(f"wrote {folder / 'submission.json'}")
 
 
 def read_saved(run: Path) -> Config | Exported:
@@ -205,7 +206,7 @@ def load_model(
             note = f"{run} holds the {config.weights} weights alone"
             if weights != "ema":  # what is asked for when nothing is typed
                 raise UserError(f"{note}; leave weights= out")
-            print(f"note: {note}")
+            say(f"note: {note}")
         return exported.load(run, config, facts, device)
     path, state = newest_state(run)
     return build(config.model, facts, weights_of(state, weights), device, f"{path} does not fit {run}/config.yaml")
@@ -238,7 +239,7 @@ def main(words: DictConfig) -> None:
     solver = Solver(model, config.model.depth, make_halting(config.halting), segments, halt, batch, device)
     found = solve(solver, task, splits[options.split], options.split, options.max_puzzles, votes)
     save_submission(found, out.parent if out else (Path() if isinstance(config, Exported) else run) / "again")
-    print(f"{options.split}: {brief(found)}")
+    say(f"{options.split}: {brief(found)}")
     if out:
         out.write_text(json.dumps(found, indent=1) + "\n")
 

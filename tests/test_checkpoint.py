@@ -540,7 +540,7 @@ def test_exchanged_files_are_found(tmp_path, counted):
         (lambda path: path.write_bytes(b""), "empty"),
         (lambda path: path.write_bytes(path.read_bytes() + b"\0"), "size differs"),
         (lambda path: path.unlink(), "missing"),
-        (lambda path: (path.unlink(), path.mkdir()), "missing"),
+        (lambda path: (path.unlink(), path.mkdir()), "not a file"),
         (lambda path: path.with_suffix(".json").unlink(), "no manifest step_00000003.json"),
         (lambda path: path.with_suffix(".json").write_bytes(b""), "manifest damaged"),
         (lambda path: path.with_suffix(".json").write_bytes(b"[" * 5000), "manifest damaged"),

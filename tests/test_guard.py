@@ -99,14 +99,18 @@ def test_a_good_step_is_the_step_without_a_guard():
 
 
 def test_bad_steps_are_counted_in_a_row():
-    guard = Guard(tiny.CPU)
+    guard, step = Guard(tiny.CPU), 0
     for good in [False] * (PATIENCE - 1) + [True] + [False] * (PATIENCE - 1):
-        guard.count(torch.tensor(good))
+        step += 1
+        guard.count(torch.tensor(good), step)
     assert not guard.lost()
-    guard.count(torch.tensor(False))
+    guard.count(torch.tensor(False), step + 1)
     assert guard.lost()
-    guard.count(torch.tensor(True))
+    for good in (True, False, False):
+        step += 1
+        guard.count(torch.tensor(good), step + 1)
     assert guard.lost()  # the host may look later
+    assert guard.first == PATIENCE + 1
 
 
 def test_bad_steps_of_the_past_do_not_end_a_run_that_goes_on():
@@ -124,6 +128,27 @@ def test_bad_steps_of_the_past_do_not_end_a_run_that_goes_on():
         assert other.guard.lost() == still_bad
 
 
+def test_the_checkpoint_to_begin_again_from_is_not_the_one_that_made_the_steps_bad(tmp_path, monkeypatch):
+    """A rate so large that the weights of one step are finite and enormous, and the next step is not."""
+    monkeypatch.chdir(tmp_path)
+    few = ("task.train_puzzles=4", "task.valid_puzzles=0", "task.test_puzzles=2", "steps=40", "save_every=1")
+    config = replace(tiny.config(*SMALL, *few), name="bad")
+    segment = Trainer.segment
+
+    def wild(trainer: Trainer) -> None:
+        if trainer.step == 5:
+            for p in trainer.model.parameters():
+                p.data *= 1e30
+        segment(trainer)
+
+    monkeypatch.setattr(Trainer, "segment", wild)
+    with pytest.raises(UserError, match=r"resume=runs/bad/checkpoints/step_00000004\.pt"):
+        train.train(config)
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "segment", segment)
+        train.train(replace(config, name="again", resume="runs/bad/checkpoints/step_00000004.pt"))
+
+
 def test_ten_bad_steps_stop_the_run_and_say_where_to_begin_again(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     few = ("task.train_puzzles=4", "task.valid_puzzles=0", "task.test_puzzles=2", "steps=40", "save_every=3")
@@ -139,7 +164,7 @@ def test_ten_bad_steps_stop_the_run_and_say_where_to_begin_again(tmp_path, monke
         train.train(config)
     said = str(stopped.value)
     assert said.startswith("10 steps in a row had a loss or a gradient that is not finite")
-    assert "resume=runs/bad/checkpoints/step_00000015.pt" in said  # whose weights are those of step 7
+    assert "resume=runs/bad/checkpoints/step_00000006.pt" in said
     assert "\n" not in said
     assert not (tmp_path / "runs/bad/result.json").exists()
 

@@ -31,9 +31,11 @@ class Guard:
     def __init__(self, device: torch.device):
         self.in_a_row = torch.zeros((), dtype=torch.int64, device=device)
         self.most = torch.zeros_like(self.in_a_row)
+        self.first = torch.zeros_like(self.in_a_row)  # step of the row that ends the run, or of the newest
 
-    def count(self, good: Tensor) -> None:
+    def count(self, good: Tensor, step: int) -> None:
         self.in_a_row = torch.where(good, 0, self.in_a_row + 1)
+        self.first = torch.where(good | (self.most >= PATIENCE), self.first, step - self.in_a_row + 1)
         self.most = torch.maximum(self.most, self.in_a_row)
 
     def lost(self) -> bool:

@@ -88,7 +88,7 @@ def expected(path: Path) -> list[Content]:
     if match is None or match[2] != "pt":
         raise Damaged(f"{path}: not a checkpoint's name, as in step_00000123.pt")
     if not path.is_file():
-        raise Damaged(f"{path}: missing")
+        raise Damaged(f"{path}: {'not a file' if path.exists() else 'missing'}")
     try:
         contents = read(manifest_of(path), int(match[1]))
     except ValueError as error:

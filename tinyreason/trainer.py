@@ -4,7 +4,7 @@ import platform
 import random
 import resource
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import NamedTuple
 
 import numpy as np
@@ -73,7 +73,7 @@ class Trainer:
         state, read, losses = (joined(part) for part in zip(*parts, strict=True))
         good = torch.isfinite(sum(losses.values()).sum()) & torch.isfinite(self.optimizers.norm())
         only_if(good, self.moved, lambda: self.move(good))
-        self.guard.count(good)
+        self.guard.count(good, self.step + 1)
 
         rule, generator = self.halting, self.generator
         carry = carry.advance(state, lambda segments: rule.done(read, segments, generator) | ~good)
@@ -153,7 +153,8 @@ class Trainer:
         """
         here = surroundings(self.device)
         changed = [f"{k} {v} is now {here.get(k)}" for k, v in saved["made_on"].items() if v != here.get(k)]
-        changed += differences(saved["config"], self.config)
+        learnt = {field.name for field in fields(Training)}
+        changed += differences({k: v for k, v in saved["config"].items() if k in learnt}, self.config)
         if not repeats(self.device):
             changed.append("on CUDA sums come out otherwise each time, unless deterministic=true")
         self.model.load_state_dict(saved["model"])
@@ -215,7 +216,7 @@ def detached(part: tuple | dict) -> tuple | dict:
 def differences(saved: dict, now: dict, prefix: str = "") -> list[str]:
     """The options that have another value now; those that only one of the two knows are of another version."""
     found = []
-    for key in saved.keys() & now.keys():
+    for key in saved.keys() & now.keys() - {"checkpoint"}:  # recomputing gives the same bits
         if isinstance(saved[key], dict):
             found += differences(saved[key], now[key], f"{prefix}{key}.")
         elif saved[key] != now[key]:

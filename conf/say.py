@@ -1,0 +1,27 @@
+"""What a program tells its user. Where nobody can read it, a closed pipe or a full disk, that is no reason to end."""
+
+import os
+import sys
+from typing import TextIO
+
+from tqdm import tqdm
+
+
+def say(line: str) -> None:
+    """A line on stdout, above the progress bar."""
+    tell(line, sys.stdout)
+
+
+def warn(message: str) -> None:
+    """A line on stderr."""
+    tell(f"warning: {message}", sys.stderr)
+
+
+def tell(line: str, stream: TextIO | None) -> None:
+    if stream is None:  # closed before Python began
+        return
+    try:
+        tqdm.write(line, file=stream)
+        stream.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # what is still buffered goes there, too
