@@ -300,11 +300,12 @@ def test_a_changed_configuration_is_told_in_one_line_when_a_run_goes_on(tmp_path
     run = tmp_path / "tiny"
     run.mkdir()
     folder_of_run = RunFolder(typed(Config, config), tmp_path)
+    folder_of_run.begun = True
     for number, place in enumerate(places(config)):
         for new in (TEXTS[number % len(TEXTS)], VALUES[number % len(VALUES)]):
             (run / "config.yaml").write_text(yaml.safe_dump(changed(config, place, new)))
             with nothing_happens(run):
-                refused_or(folder_of_run.refuse_changes)
+                refused_or(folder_of_run.start)
     folder_of_run.lock.release()
 
 
