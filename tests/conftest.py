@@ -1,9 +1,12 @@
 """What the tests counted, printed at the end of a run: the figures of docs/reliability.md."""
 
+import resource
 from collections import Counter
 from collections.abc import Callable
 
 import pytest
+
+from tinyreason.trainer import Trainer
 
 COUNTED = pytest.StashKey[Counter]()
 
@@ -24,3 +27,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.section("counted")
         for what, times in sorted(total.items()):
             terminalreporter.write_line(f"{times:>7,}  {what}")
+
+
+@pytest.fixture(autouse=True)
+def no_limit_left_behind():
+    """A limit of the file size that outlives its test would cut the report of all others."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE), Trainer.segment
+    yield
+    assert before == (resource.getrlimit(resource.RLIMIT_FSIZE), Trainer.segment)

@@ -376,10 +376,10 @@ def stopped_at(step: int, monkeypatch: pytest.MonkeyPatch, *words: str, name: st
         if trainer.step == step:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(Trainer, "segment", asked)
-    with pytest.raises(SystemExit):
-        train.train(small_run(name, "steps=40", *words))
-    monkeypatch.setattr(Trainer, "segment", honest)
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "segment", asked)
+        with pytest.raises(SystemExit):
+            train.train(small_run(name, "steps=40", *words))
 
 
 def test_changed_options_are_refused_with_a_diff_unless_overridden_and_then_hold(here, monkeypatch, capsys):
