@@ -17,10 +17,8 @@ from tinyreason.errors import UserError
 
 USAGE = "python -m eval.cost chain [B=32 T=32 D=256 K=6] [rows=V4,V4+stream] [json=FILE] [out=DIR]"
 SIZES = [field.name for field in fields(Sizes)]
-HEAD = (
-    "row | interval | NFE | MFLOPs | closed form | saved MiB | closed form | "
-    "parameters MiB | gradients MiB | optimizer MiB | tracked peak MiB | closed form | ms"
-)
+MEASURED = ("NFE", "MFLOPs", "saved MiB", "parameters MiB", "gradients MiB", "optimizer MiB", "tracked peak MiB")
+HEAD = " | ".join(["row", "interval", *(f"{what} | closed form" for what in MEASURED), "ms"])
 NOTE = """
 FLOPs: matrix products, and additions out of place, as torch.profiler counts them. Saved: each tensor as often as it is
 kept for the backward pass, weights included. Tracked peak: saved, parameters, gradients and optimizer together."""
@@ -70,13 +68,14 @@ def refuse_what_does_not_fit(rows: dict[str, Switches], sizes: Sizes) -> None:
 
 def line(name: str, interval: str, found: Cost, expected: Cost, seconds: float) -> str:
     """One row of the table."""
-    both = (found, expected)
-    flops = [cost.total / 1e6 for cost in both]
-    saved = [cost.memory["saved"] / MIB for cost in both]
-    side = [found.memory[part] / MIB for part in ("parameters", "gradients", "optimizer")]
-    peak = [cost.peak / MIB for cost in both]
-    numbers = " | ".join(f"{x:.3f}" for x in flops + saved + side + peak)
-    return f"| {name} | {interval} | {found.nfe} | {numbers} | {seconds * 1e3:.1f} |"
+    numbers = [f"{one} | {other}" for one, other in zip(figures(found), figures(expected), strict=True)]
+    return f"| {' | '.join([name, interval, *numbers, f'{seconds * 1e3:.1f}'])} |"
+
+
+def figures(cost: Cost) -> list[str]:
+    """What is MEASURED, of a measurement or of the closed form."""
+    parts = [cost.memory[part] / MIB for part in ("saved", "parameters", "gradients", "optimizer")]
+    return [str(cost.nfe), *(f"{x:.3f}" for x in [cost.total / 1e6, *parts, cost.peak / MIB])]
 
 
 def verdict(costs: dict[str, dict]) -> str:
