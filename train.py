@@ -40,7 +40,8 @@ from tinyreason.feed import Stream
 from tinyreason.guard import PATIENCE
 from tinyreason.models import parameter_count
 from tinyreason.puzzle import Puzzles
-from tinyreason.trainer import Trainer, peak_memory
+from tinyreason.surroundings import peak_memory
+from tinyreason.trainer import Trainer
 
 
 class Run(NamedTuple):

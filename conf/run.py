@@ -3,9 +3,7 @@
 A folder is never silently overwritten: a finished run is refused, a started one goes on or is refused.
 """
 
-import fcntl
 import json
-import os
 import re
 from contextlib import suppress
 from hashlib import sha256
@@ -14,6 +12,7 @@ from pathlib import Path
 import yaml
 from hydra.core.hydra_config import HydraConfig
 
+from conf.lock import Lock
 from conf.plain_yaml import read_yaml
 from conf.say import warn
 from conf.schema import ADDED, Config, flat, plain
@@ -191,27 +190,6 @@ class RunFolder:
 
     def finish(self, result: dict) -> None:
         write_whole(self.path / "result.json", (json.dumps(result, indent=1) + "\n").encode())
-
-
-class Lock:
-    """Holds a run's folder until it is released or this process ends, however it ends."""
-
-    def __init__(self, folder: Path):
-        path = folder / "lock"
-        self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.read(self.descriptor, 20).decode(errors="replace").strip() or "another"
-            self.release()
-            raise UserError(f"{folder} is in use by process {holder}; wait for it, or type name=NEW") from None
-        except OSError as error:  # a file system that knows no locks
-            warn(f"{path}: cannot be locked ({error.strerror}); see to it that no other run has this name")
-        os.ftruncate(self.descriptor, 0)
-        os.write(self.descriptor, f"{os.getpid()}\n".encode())
-
-    def release(self) -> None:
-        os.close(self.descriptor)
 
 
 def existing(path: Path) -> Path:

@@ -68,7 +68,7 @@ def start_wandb(config: Config, folder: Path):
     import wandb  # slow to import and needed by few
 
     note = folder / "wandb-id"
-    identity = note.read_text() if note.exists() else None
+    identity = (note.exists() and note.read_text()) or None
     settings = wandb.Settings(init_timeout=PATIENCE, finish_timeout=PATIENCE, silent=True)
     mode = os.environ.get("WANDB_MODE")
     where = {"project": config.logger.project, "name": config.name, "id": identity, "resume": "allow", "mode": mode}

@@ -27,7 +27,7 @@ from tinyreason.files import write_whole
 from tinyreason.folder import refuse_taken
 from tinyreason.models import RecursiveModel
 from tinyreason.puzzle import Facts
-from tinyreason.trainer import versions
+from tinyreason.surroundings import versions
 from tinyreason.untrusted import read_object
 
 

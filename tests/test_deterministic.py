@@ -68,7 +68,8 @@ def test_cublas_is_told_before_it_is_used(monkeypatch):
 
 
 def test_a_checkpoint_says_where_the_promise_does_not_hold(monkeypatch):
-    monkeypatch.setattr("tinyreason.trainer.repeats", lambda device: False)
+    for room in ("trainer", "surroundings"):
+        monkeypatch.setattr(f"tinyreason.{room}.repeats", lambda device: False)
     trainer = random_trainer(tiny.config("model=trm", *SMALL))
     assert trainer.load_state_dict(trainer.state_dict()) == [
         "on CUDA sums come out otherwise each time, unless deterministic=true"

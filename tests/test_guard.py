@@ -128,11 +128,15 @@ def test_bad_steps_of_the_past_do_not_end_a_run_that_goes_on():
         assert other.guard.lost() == still_bad
 
 
+def bad_run(*words: str) -> train.Config:
+    few = ("task.train_puzzles=4", "task.valid_puzzles=0", "task.test_puzzles=2", "steps=40")
+    return replace(tiny.config(*SMALL, *few, *words), name="bad")
+
+
 def test_the_checkpoint_to_begin_again_from_is_not_the_one_that_made_the_steps_bad(tmp_path, monkeypatch):
     """A rate so large that the weights of one step are finite and enormous, and the next step is not."""
     monkeypatch.chdir(tmp_path)
-    few = ("task.train_puzzles=4", "task.valid_puzzles=0", "task.test_puzzles=2", "steps=40", "save_every=1")
-    config = replace(tiny.config(*SMALL, *few), name="bad")
+    config = bad_run("save_every=1")
     segment = Trainer.segment
 
     def wild(trainer: Trainer) -> None:
@@ -151,8 +155,7 @@ def test_the_checkpoint_to_begin_again_from_is_not_the_one_that_made_the_steps_b
 
 def test_ten_bad_steps_stop_the_run_and_say_where_to_begin_again(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    few = ("task.train_puzzles=4", "task.valid_puzzles=0", "task.test_puzzles=2", "steps=40", "save_every=3")
-    config = replace(tiny.config(*SMALL, *few), name="bad")
+    config = bad_run("save_every=3")
     segment = Trainer.segment
 
     def bad_from_7_on(trainer: Trainer) -> None:

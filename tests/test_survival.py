@@ -22,7 +22,7 @@ import pytest
 import torch
 
 import train
-from conf.run import Lock
+from conf.lock import Lock
 from tests import tiny
 from tinyreason import checkpoint
 from tinyreason.deterministic import deterministic
@@ -209,7 +209,7 @@ def test_where_nothing_can_be_locked_a_run_goes_on_with_a_warning(here, monkeypa
     def unknown(*_: object) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr("conf.run.fcntl.flock", unknown)
+    monkeypatch.setattr("conf.lock.fcntl.flock", unknown)
     train.train(small_run("run", "steps=2"))
     assert "warning: runs/run/lock: cannot be locked (No locks available)" in capsys.readouterr().err
 

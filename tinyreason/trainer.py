@@ -1,13 +1,8 @@
 """A training run in memory: all that changes while training, and the one step that changes it."""
 
-import platform
-import random
-import resource
-import sys
 from dataclasses import asdict, dataclass, fields
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,6 +18,7 @@ from tinyreason.models import ModelConfig, Read, RecursiveModel, make_model, par
 from tinyreason.optim import OptimConfig, Optimizers
 from tinyreason.puzzle import Batch, Facts
 from tinyreason.segment import Carry
+from tinyreason.surroundings import peak_memory, random_states, set_random_states, surroundings, versions
 
 
 @dataclass
@@ -222,34 +218,3 @@ def differences(saved: dict, now: dict, prefix: str = "") -> list[str]:
         elif saved[key] != now[key]:
             found.append(f"{prefix}{key} {saved[key]} is now {now[key]}")
     return sorted(found)
-
-
-def random_states() -> dict:
-    """Of the generators that belong to nobody."""
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    return {"python": random.getstate(), "torch": torch.get_rng_state(), "cuda": cuda}
-
-
-def set_random_states(saved: dict) -> None:
-    random.setstate(saved["python"])
-    torch.set_rng_state(saved["torch"])
-    if len(saved["cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(saved["cuda"])
-
-
-def peak_memory(device: torch.device) -> int:
-    """Bytes: what was allocated on a GPU at most, or what this process took of the machine's memory."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
-def surroundings(device: torch.device) -> dict:
-    """What has to be the same for two runs to be the same to the last bit."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
-    order = {"threads": torch.get_num_threads(), "deterministic": repeats(device)}
-    return {"device": device.type, "hardware": name} | order | versions()
-
-
-def versions() -> dict[str, str]:
-    return {"python": platform.python_version(), "torch": str(torch.__version__), "numpy": np.__version__}
