@@ -7,9 +7,13 @@ answer, and moves the weights once; a puzzle stays in its slot until it halts, i
 import os
 import signal
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch loads: spinning threads starve shared cores
+os.environ.setdefault(
+    "OMP_WAIT_POLICY", "PASSIVE"
+)  # read when torch loads: spinning threads starve shared cores
 if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while loading: no traceback; `command` listens again
+    signal.signal(
+        signal.SIGINT, signal.SIG_DFL
+    )  # Ctrl-C while loading: no traceback; `command` listens again
 
 import re
 import sys
@@ -64,7 +68,9 @@ def train(config: Config) -> dict:
                 learn(run, stop)
                 with stop.interruptible():
                     solver = solver_of(run.trainer, config)
-                    found = solve(solver, run.task, run.splits["test"], "test", votes=config.eval.votes)
+                    found = solve(
+                        solver, run.task, run.splits["test"], "test", votes=config.eval.votes
+                    )
                 return finish(run, found)
             except Stopped:
                 leave(run, stop)
@@ -76,14 +82,20 @@ def train(config: Config) -> dict:
 def learn(run: Run, stop: Stop) -> None:
     """Segment after segment, to the last step or until time is up. Raises Stopped where a signal asks for it."""
     config, trainer, folder = run.config, run.trainer, run.folder
-    shown, begun, before, began = {}, trainer.step, trainer.seconds, time.monotonic()
-    bar = tqdm(initial=trainer.step, total=config.steps, unit="step", disable=None, dynamic_ncols=True)
+    shown, begun, before, began = {}, trainer.steps, trainer.seconds, time.monotonic()
+    bar = tqdm(
+        initial=trainer.steps, total=config.steps, unit="step", disable=None, dynamic_ncols=True
+    )
 
-    while trainer.step < config.steps:
+    while trainer.steps < config.steps:
         # once in a while: evaluate, and save
-        if trainer.step and trainer.step % config.eval_every == 0:
+        if trainer.steps and trainer.steps % config.eval_every == 0:
             shown |= evaluate(run, stop)
-        if trainer.step > begun and trainer.step % config.save_every == 0 and not trainer.guard.in_a_row:
+        if (
+            trainer.steps > begun
+            and trainer.steps % config.save_every == 0
+            and not trainer.guard.in_a_row
+        ):
             save(run)
         if config.max_minutes is not None and trainer.seconds - before > 60 * config.max_minutes:
             say(f"max_minutes={config.max_minutes} are over; the same command goes on from here")
@@ -91,41 +103,61 @@ def learn(run: Run, stop: Stop) -> None:
         if stop.signal:
             raise Stopped
 
-        trainer.segment()
+        trainer.step()
         bar.update()
         trainer.seconds = before + time.monotonic() - began
 
         # once in a while: look at the loss, for which the host waits for the device
-        look = trainer.step % config.log_every == 0
+        look = trainer.steps % config.log_every == 0
         if look:
-            record = {"kind": "train", "step": trainer.step, "seconds": trainer.seconds} | trainer.meter.read()
+            record = {
+                "kind": "train",
+                "step": trainer.steps,
+                "seconds": trainer.seconds,
+            } | trainer.meter.read()
             log(run, record)
-            bar.set_postfix(shown | {"loss": f"{record['loss']:.3f}", "exact": f"{record['exact']:.1%}"})
+            bar.set_postfix(
+                shown | {"loss": f"{record['loss']:.3f}", "exact": f"{record['exact']:.1%}"}
+            )
         if (look or trainer.device.type == "cpu") and trainer.guard.lost():
             advice = folder.advice(int(trainer.guard.first))
-            raise UserError(f"{PATIENCE} steps in a row had a loss or a gradient that is not finite; {advice}")
+            raise UserError(
+                f"{PATIENCE} steps in a row had a loss or a gradient that is not finite; {advice}"
+            )
 
     bar.close()
     if not save(run):
-        raise UserError(f"step {trainer.step} could not be saved; make room on the disk, then type the same command")
+        raise UserError(
+            f"step {trainer.steps} could not be saved; make room on the disk, then type the same command"
+        )
 
 
 def evaluate(run: Run, stop: Stop) -> dict[str, str]:
     """Examine the averaged weights on puzzles held out of training, once a step. Returns what the bar shows of it."""
     trainer, watched = run.trainer, run.config.eval.split
-    puzzles, best = run.splits[watched], trainer.best
-    if not len(puzzles) or (watched, trainer.step) in run.folder.evaluated:
+    puzzles = run.splits[watched]
+    if not len(puzzles) or (watched, trainer.steps) in run.folder.evaluated:
         return {}
     with stop.interruptible():
-        found = solve(solver_of(trainer, run.config), run.task, puzzles, watched, run.config.eval.puzzles)
+        found = solve(
+            solver_of(trainer, run.config), run.task, puzzles, watched, run.config.eval.puzzles
+        )
     if not found["puzzles"]:  # none with a known answer
         return {}
-    # saved before it is logged: a step that stands in the log is not evaluated again
-    if trainer.is_best(found["exact_accuracy"]) and not save(run):
-        trainer.best = best
+    # saved before it is logged: a step that is in the log is not evaluated again
+    keep_best(run, found["exact_accuracy"])
     log(run, evaluation(trainer, "eval", watched, found))
-    say(f"step {trainer.step}, {trainer.seconds:.0f} s, {watched}: {brief(found)}")
+    say(f"step {trainer.steps}, {trainer.seconds:.0f} s, {watched}: {brief(found)}")
     return {watched: f"{found['exact_accuracy']:.1%}"}
+
+
+def keep_best(run: Run, exact_accuracy: float) -> None:
+    """Save the step if it is the best so far; on a full disk the best that is saved stays the best."""
+    before = run.trainer.best
+    if before is None or exact_accuracy > before["exact_accuracy"]:
+        run.trainer.best = {"step": run.trainer.steps, "exact_accuracy": exact_accuracy}
+        if not save(run):
+            run.trainer.best = before
 
 
 def begin(config: Config) -> Run:
@@ -135,13 +167,15 @@ def begin(config: Config) -> Run:
         start = folder.start()
         task, splits = load_task(config.task)
         torch.manual_seed(config.seed)
-        trainer = Trainer(config, task.facts, Stream(splits["train"], task.augment, config.seed), device)
+        trainer = Trainer(
+            config, task.facts, Stream(splits["train"], task.augment, config.seed), device
+        )
         if start:
             go_on(trainer, *start)
     except BaseException:  # Ctrl-C too
         folder.leave()
         raise
-    folder.begin(trainer.step)
+    folder.begin(trainer.steps)
     describe(config, trainer, task, splits, folder)
     run = Run(config, trainer, task, splits, folder, make_tracker(config, folder.path))
     if start and not folder.owns(start[0]):
@@ -155,8 +189,10 @@ def go_on(trainer: Trainer, path: Path, state: dict) -> None:
         changed = trainer.load_state_dict(state)
     except (KeyError, ValueError, RuntimeError, TypeError, AttributeError) as error:
         reason = shorten(str(error), 200, placeholder=" ...")
-        raise UserError(f"{path} does not fit this model and optimizer ({reason}); type name=NEW") from None
-    say(f"going on from step {trainer.step} ({path})")
+        raise UserError(
+            f"{path} does not fit this model and optimizer ({reason}); type name=NEW"
+        ) from None
+    say(f"going on from step {trainer.steps} ({path})")
     if changed:
         say(f"note: not to the last bit the run that was not stopped: {'; '.join(changed)}")
 
@@ -164,13 +200,15 @@ def go_on(trainer: Trainer, path: Path, state: dict) -> None:
 def save(run: Run) -> bool:
     """Keep a checkpoint of this step. False where it could not be written; training may go on."""
     best, keep = run.trainer.best, run.config.checkpoint.carry == "keep"
-    return run.folder.save(run.trainer.step, run.trainer.state_dict(carry=keep), best["step"] if best else None)
+    return run.folder.save(
+        run.trainer.steps, run.trainer.state_dict(carry=keep), best["step"] if best else None
+    )
 
 
 def leave(run: Run, stop: Stop) -> None:
     """Save, and exit as the signal asks."""
     saved = "saved; the same command goes on from here" if save(run) else "which could not be saved"
-    say(f"stopped by {stop.signal.name} at step {run.trainer.step}, {saved}")
+    say(f"stopped by {stop.signal.name} at step {run.trainer.steps}, {saved}")
     sys.exit(stop.code)
 
 
@@ -179,22 +217,32 @@ def finish(run: Run, found: dict) -> dict:
     trainer, folder = run.trainer, run.folder
     save_submission(found, folder.path)
     log(run, evaluation(trainer, "final", "test", found))
-    result = trainer.result() | {"finished": trainer.step >= run.config.steps, "test": found}
+    result = trainer.result() | {"finished": trainer.steps >= run.config.steps, "test": found}
     folder.finish(result)
-    say(f"test: {brief(found)}\n{folder.path / 'result.json'}: {trainer.seconds:.0f} s, {trainer.step} steps")
+    say(
+        f"test: {brief(found)}\n{folder.path / 'result.json'}: {trainer.seconds:.0f} s, {trainer.steps} steps"
+    )
     return result
 
 
 def solver_of(trainer: Trainer, config: Config) -> Solver:
     """The averaged weights, to be examined."""
     segments, options = config.eval.segments or config.halting.segments, config.eval
-    model, depth, halting = trainer.averaged, trainer.depth, trainer.halting
-    return Solver(model, depth, halting, segments, options.halt, options.batch, trainer.device)
+    return Solver(
+        model=trainer.averaged,
+        depth=trainer.depth.full,
+        gradient=trainer.gradient,
+        halting=trainer.halting,
+        segments=segments,
+        halt=options.halt,
+        batch=options.batch,
+        device=trainer.device,
+    )
 
 
 def evaluation(trainer: Trainer, kind: str, split: str, found: dict) -> dict:
     """A line for the log: the metrics that are numbers."""
-    head = {"kind": kind, "split": split, "step": trainer.step, "seconds": trainer.seconds}
+    head = {"kind": kind, "split": split, "step": trainer.steps, "seconds": trainer.seconds}
     return head | {k: v for k, v in found.items() if not isinstance(v, str | dict)}
 
 
@@ -207,17 +255,25 @@ def log(run: Run, record: dict) -> None:
 def describe(config: Config, trainer: Trainer, task: Task, splits: dict, folder: RunFolder) -> None:
     """The first lines that a user reads."""
     sizes = ", ".join(f"{len(v)} {k}" for k, v in splits.items())
-    total, tracked = trainer.depth
-    say(f"{folder.path}: {config.task['name']} ({sizes} examples), scale={config.scale}, device={trainer.device}")
+    depth = trainer.depth.full
     say(
-        f"{config.model.recursion} with {parameter_count(trainer.model):,} parameters, {total} recursions a segment, "
-        f"{tracked} with gradient, up to {config.halting.segments} segments, halting={config.halting.rule}"
+        f"{folder.path}: {config.task['name']} ({sizes} examples), scale={config.scale}, device={trainer.device}"
+    )
+    say(
+        f"{config.model.name} with {parameter_count(trainer.model):,} parameters, "
+        f"{depth.total} recursions a segment (depth={config.depth.name}), "
+        f"{depth.tracked} with gradient (gradient={config.gradient.name}), "
+        f"up to {config.halting.segments} segments (halting={config.halting.rule})"
     )
     notes = list(task.notes)
     if config.checkpoint.carry == "drop":
-        notes.append("checkpoint.carry=drop: a run that goes on begins new puzzles, so not to the last bit")
+        notes.append(
+            "checkpoint.carry=drop: a run that goes on begins new puzzles, so not to the last bit"
+        )
     if not len(splits[config.eval.split]):
-        notes.append(f"the {config.eval.split} split is empty: no evaluation before the final one on test")
+        notes.append(
+            f"the {config.eval.split} split is empty: no evaluation before the final one on test"
+        )
     for line in notes:
         say(f"note: {line}")
 
@@ -228,11 +284,13 @@ def memory_advice(config: Config) -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:  # torch.OutOfMemoryError is a RuntimeError
-        if isinstance(error, RuntimeError) and not re.search("out of memory|allocate memory", str(error)):
+        if isinstance(error, RuntimeError) and not re.search(
+            "out of memory|allocate memory", str(error)
+        ):
             raise
         peak = f"{peak_memory(pick_device(config.device)) / 2**30:.1f} GiB in use at most"
         half = max(1, (config.micro_batch or config.batch) // 2)
-        options = f"micro_batch={half}, model.checkpoint=true, or a smaller eval.batch="
+        options = f"micro_batch={half}, model.recompute=true, or a smaller eval.batch="
         raise UserError(
             f"out of memory at batch={config.batch}, {peak}; type {options}; the run goes on then"
         ) from None

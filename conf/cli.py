@@ -21,6 +21,7 @@ from yaml import YAMLError
 
 from conf.say import say, tell
 from conf.schema import flat
+from tinyreason import earlier
 from tinyreason.errors import UserError
 
 CONF = Path(__file__).parent
@@ -67,10 +68,16 @@ def one_line(config_name: str = "train") -> Iterator[None]:
         fail(str(error), error.exit_code)
     except (HydraException, OmegaConfBaseException) as error:  # some of Hydra's are OSErrors too
         fail(shorten(str(error)) + did_you_mean(str(error), config_name))
+    except ValueError as error:  # Hydra's own, where a group is given a number
+        if "Config group override" not in str(error):
+            raise
+        fail(no_such_choice())
     except YAMLError as error:
         fail(f"conf: {' '.join(str(error).split())}")
     except OSError as error:  # a full disk, a file where a folder should be, no permission
-        fail(": ".join(str(part) for part in (error.filename, error.strerror) if part) or str(error))
+        fail(
+            ": ".join(str(part) for part in (error.filename, error.strerror) if part) or str(error)
+        )
     except KeyboardInterrupt:  # not while training, which listens for it: nothing is lost
         fail("interrupted", 130)
 
@@ -84,7 +91,9 @@ def composed(words: list[str]) -> DictConfig:
 def shorten(message: str) -> str:
     """Hydra's message in one line, without its search path and its advice that does not apply here."""
     message = message.split("Config search path")[0]
-    message = re.sub(r"To append to your config use \+\S+|full_key: \S+|object_type=\S+", "", message)
+    message = re.sub(
+        r"To append to your config use \+\S+|full_key: \S+|object_type=\S+", "", message
+    )
     message = " ".join(message.split())
     if message.startswith("Could not override"):
         message += f" There is no such key; `python {program()} --cfg job` prints all keys."
@@ -96,6 +105,8 @@ def did_you_mean(message: str, config_name: str) -> str:
     unknown = re.search(r"Could not override '([^']+)'", message)
     if not unknown:
         return ""
+    if unknown[1] in earlier.OPTIONS:
+        return f" It is {earlier.OPTIONS[unknown[1]]} now."
     choices = [w for w in sys.argv[1:] if (CONF / w.split("=")[0]).is_dir() and "," not in w]
     try:
         with initialize_config_dir(str(CONF), version_base="1.3"):
@@ -106,12 +117,24 @@ def did_you_mean(message: str, config_name: str) -> str:
     return f" Did you mean {near[0]}?" if near else ""
 
 
+def no_such_choice() -> str:
+    """The first word that chooses what its group does not have, and what it has."""
+    for word in sys.argv[1:]:
+        group, _, name = word.partition("=")
+        choices = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+        if choices and name not in choices:
+            return f"{word} is unknown; use one of {', '.join(choices)}"
+    return "a group takes the name of one of its choices, not a number"
+
+
 def program() -> str:
     """How the user started us, as in `train.py` or `-m eval.solve`."""
     path = Path(sys.argv[0])
     if path.stem in ("__main__", "speed"):  # they take the words of train.py
         return "train.py"
-    return path.name if path.parent.resolve() == CONF.parent else f"-m {path.parent.name}.{path.stem}"
+    return (
+        path.name if path.parent.resolve() == CONF.parent else f"-m {path.parent.name}.{path.stem}"
+    )
 
 
 def fail(message: str, code: int = 2) -> None:

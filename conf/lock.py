@@ -19,9 +19,13 @@ class Lock:
         except BlockingIOError:
             holder = os.read(self.descriptor, 20).decode(errors="replace").strip() or "another"
             self.release()
-            raise UserError(f"{folder} is in use by process {holder}; wait for it, or type name=NEW") from None
+            raise UserError(
+                f"{folder} is in use by process {holder}; wait for it, or type name=NEW"
+            ) from None
         except OSError as error:  # a file system that knows no locks
-            warn(f"{path}: cannot be locked ({error.strerror}); see to it that no other run has this name")
+            warn(
+                f"{path}: cannot be locked ({error.strerror}); see to it that no other run has this name"
+            )
         os.ftruncate(self.descriptor, 0)
         os.write(self.descriptor, f"{os.getpid()}\n".encode())
 

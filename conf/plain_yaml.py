@@ -22,7 +22,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
         if why := what_is_not_plain(text):
-            raise UserError(f"{path}: {why}, which a saved configuration never has; write a plain value")
+            raise UserError(
+                f"{path}: {why}, which a saved configuration never has; write a plain value"
+            )
         config = yaml.safe_load(text)
     except UserError:
         raise
@@ -37,7 +39,9 @@ def what_is_not_plain(text: str) -> str | None:
     """The first thing in a YAML text that is more than a value; None if there is none."""
     depth = 0
     for event in yaml.parse(text, yaml.SafeLoader):
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(
+            event, yaml.CollectionEndEvent
+        )
         if depth > DEEPEST:
             return f"line {event.start_mark.line + 1} is nested {depth} deep"
         if getattr(event, "anchor", None) or isinstance(event, yaml.AliasEvent):

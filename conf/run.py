@@ -16,14 +16,31 @@ from conf.lock import Lock
 from conf.plain_yaml import read_yaml
 from conf.say import warn
 from conf.schema import ADDED, Config, flat, plain
-from tinyreason import checkpoint
+from tinyreason import checkpoint, earlier
 from tinyreason.errors import UserError
 from tinyreason.files import append, sync, write_whole
 from tinyreason.manifest import NAME, path_of
 
 # Choices that do not change what is learnt: they neither name a run nor keep one from going on
-INCIDENTAL = ("name", "resume", "resume_override", "device", "max_minutes", "log_every", "eval_every", "save_every")
-INCIDENTAL += ("logger", "eval", "checkpoint", "compile", "deterministic", "micro_batch", "model.checkpoint")
+INCIDENTAL = (
+    "name",
+    "resume",
+    "resume_override",
+    "device",
+    "max_minutes",
+    "log_every",
+    "eval_every",
+    "save_every",
+)
+INCIDENTAL += (
+    "logger",
+    "eval",
+    "checkpoint",
+    "compile",
+    "deterministic",
+    "micro_batch",
+    "model.recompute",
+)
 
 
 class Finished(UserError):
@@ -49,37 +66,51 @@ class RunFolder:
 
     def __init__(self, config: Config, root: Path = Path("runs")):
         if not re.fullmatch(r"\w[\w.-]*", config.name):
-            raise UserError(f"name={config.name} must be letters, digits, '.', '_', '-': it becomes a folder of runs/")
+            raise UserError(
+                f"name={config.name} must be letters, digits, '.', '_', '-': it becomes a folder of runs/"
+            )
         self.path, self.config = root / config.name, config
         self.checkpoints, self.full, self.saved = self.path / "checkpoints", False, None
         self.begun = (self.path / "config.yaml").exists()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(f"{self.path}: {error.strerror}; type name=NEW, or make room there for a folder") from None
+            raise UserError(
+                f"{self.path}: {error.strerror}; type name=NEW, or make room there for a folder"
+            ) from None
         self.lock = Lock(self.path)
 
     def start(self) -> tuple[Path, dict] | None:
         """The checkpoint that `resume=` asks for and what is in it. Raises UserError where that is not to be had."""
         resume, begun = self.config.resume, self.begun
         if begun and resume == "false":
-            raise UserError(f"{self.path} exists; type name=NEW for another run, or resume=auto to go on with it")
+            raise UserError(
+                f"{self.path} exists; type name=NEW for another run, or resume=auto to go on with it"
+            )
         changed = self.changes() if begun else ""
         if self.finished():
             other = f"{self.path} is finished, and was begun{changed}; type name=NEW, or leave name= out"
             raise UserError(other) if changed else Finished(self.path)
         if changed and not self.config.resume_override:
-            raise UserError(f"{self.path} was begun{changed}; type name=NEW, undo them, or type resume_override=true")
+            raise UserError(
+                f"{self.path} was begun{changed}; type name=NEW, undo them, or type resume_override=true"
+            )
         if not begun and checkpoint.steps(self.checkpoints) and not self.config.resume_override:
-            raise UserError(f"{self.path} has lost its config.yaml; restore it, or type resume_override=true")
+            raise UserError(
+                f"{self.path} has lost its config.yaml; restore it, or type resume_override=true"
+            )
         path = None if resume in ("auto", "true", "false") else Path(resume)
         if path and self.owns(path):
             return path, self.own(path)
         found = checkpoint.newest_good(self.checkpoints, warn) if resume != "false" else None
-        if found is None and path:  # a run that begins from another's checkpoint, and then goes on from its own
+        if (
+            found is None and path
+        ):  # a run that begins from another's checkpoint, and then goes on from its own
             return path, checkpoint.load(existing(path))
         if found is None and resume == "true":
-            raise UserError(f"resume=true, but {self.checkpoints} has no checkpoint; type resume=auto to start the run")
+            raise UserError(
+                f"resume=true, but {self.checkpoints} has no checkpoint; type resume=auto to start the run"
+            )
         if found is None and begun:
             warn(f"{self.path} was begun, but there is no checkpoint; it begins again at step 0")
         return found
@@ -109,7 +140,9 @@ class RunFolder:
         """What is not as it was when the run was begun, if anything."""
         before, now = flat(read_config(self.path)), flat(plain(self.config))
         keys = [k for k in sorted(before.keys() | now.keys()) if not incidental(k)]
-        changed = [f"{k} {before.get(k)} -> {now.get(k)}" for k in keys if before.get(k) != now.get(k)]
+        changed = [
+            f"{k} {before.get(k)} -> {now.get(k)}" for k in keys if before.get(k) != now.get(k)
+        ]
         return f" with other options ({', '.join(changed)})" if changed else ""
 
     def begin(self, step: int) -> None:
@@ -118,7 +151,9 @@ class RunFolder:
         for folder in (self.path, self.checkpoints):
             checkpoint.sweep(folder)
         checkpoint.set_aside_after(self.checkpoints, step)
-        write_whole(self.path / "config.yaml", yaml.safe_dump(plain(self.config), sort_keys=False).encode())
+        write_whole(
+            self.path / "config.yaml", yaml.safe_dump(plain(self.config), sort_keys=False).encode()
+        )
         self.rewind_log(step)
 
     def rewind_log(self, step: int) -> None:
@@ -130,7 +165,9 @@ class RunFolder:
         if lost or (lines and not step):
             write_whole(path.with_name(f"{path.name}.aside"), path.read_bytes())
         if lost:
-            warn(f"{path}: {lost} of {len(lines)} lines are damaged and dropped; {path.name}.aside has all of it")
+            warn(
+                f"{path}: {lost} of {len(lines)} lines are damaged and dropped; {path.name}.aside has all of it"
+            )
         if self.begun and step and not path.exists():
             warn(f"{path} is missing, so the log goes on from step {step}")
         kept = [
@@ -165,11 +202,15 @@ class RunFolder:
         if step == self.saved:
             return True
         try:
-            sync(self.path / "log.jsonl")  # lest a power cut takes lines that the checkpoint goes on from
+            sync(
+                self.path / "log.jsonl"
+            )  # lest a power cut takes lines that the checkpoint goes on from
             checkpoint.save(self.checkpoints, step, state)
             self.full, self.saved = False, step
         except OSError as error:
-            self.complain(f"step {step} could not be saved ({error.strerror}); the checkpoints before it are kept")
+            self.complain(
+                f"step {step} could not be saved ({error.strerror}); the checkpoints before it are kept"
+            )
             return False
         with suppress(OSError):  # what cannot be deleted now will be later
             checkpoint.prune(self.checkpoints, self.config.checkpoint.keep_last, best)
@@ -217,8 +258,10 @@ def read_config(run: Path) -> dict:
     """The saved configuration of a run. Raises UserError if there is none."""
     path = run / "config.yaml"
     if not path.is_file():
-        raise UserError(f"{run} is not a run (it has no config.yaml); type run=runs/NAME of a folder in runs/")
-    config = read_yaml(path)
+        raise UserError(
+            f"{run} is not a run (it has no config.yaml); type run=runs/NAME of a folder in runs/"
+        )
+    config = earlier.options(read_yaml(path))
     for key, value in ADDED.items():
         *groups, last = key.split(".")
         place = config

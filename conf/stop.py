@@ -37,7 +37,9 @@ class Stop:
         self.interrupted |= number == signal.SIGINT
         if self.signal is None:
             self.signal = signal.Signals(number)
-            with suppress(OSError):  # nobody may be reading; and print, of all things, may be what was interrupted
+            with suppress(
+                OSError
+            ):  # nobody may be reading; and print, of all things, may be what was interrupted
                 os.write(2, f"\n{self.signal.name}: finishing this step, then saving\n".encode())
         if self.idle:
             raise Stopped

@@ -71,7 +71,13 @@ def start_wandb(config: Config, folder: Path):
     identity = (note.exists() and note.read_text()) or None
     settings = wandb.Settings(init_timeout=PATIENCE, finish_timeout=PATIENCE, silent=True)
     mode = os.environ.get("WANDB_MODE")
-    where = {"project": config.logger.project, "name": config.name, "id": identity, "resume": "allow", "mode": mode}
+    where = {
+        "project": config.logger.project,
+        "name": config.name,
+        "id": identity,
+        "resume": "allow",
+        "mode": mode,
+    }
     run = wandb.init(**where, config=plain(config), settings=settings)
     note.write_text(run.id)
     return run

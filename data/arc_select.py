@@ -21,7 +21,9 @@ def require_fit(task: ArcTask, canvas: int) -> None:
             for side, grid in zip(("input", "output"), pair, strict=True):
                 if grid is not None and max(grid.shape) > canvas:
                     size = f"{grid.shape[0]} x {grid.shape[1]}"
-                    raise UserError(f"{task.id}/{part} {n} {side}: {size} cells do not fit on task.canvas={canvas}")
+                    raise UserError(
+                        f"{task.id}/{part} {n} {side}: {size} cells do not fit on task.canvas={canvas}"
+                    )
 
 
 def without(train: list[ArcTask], test: set[str]) -> tuple[list[ArcTask], list[str]]:
@@ -32,9 +34,13 @@ def without(train: list[ArcTask], test: set[str]) -> tuple[list[ArcTask], list[s
         notes.append(told + ", ".join(both))
     unknown = [task.id for task in train if any(answer is None for _, answer in task.tests)]
     if unknown:
-        notes.append("training tasks with unanswered test pairs, which are left out: " + ", ".join(unknown))
+        notes.append(
+            "training tasks with unanswered test pairs, which are left out: " + ", ".join(unknown)
+        )
     kept = (task for task in train if task.id not in test)
-    return [task._replace(tests=[pair for pair in task.tests if pair[1] is not None]) for task in kept], notes
+    return [
+        task._replace(tests=[pair for pair in task.tests if pair[1] is not None]) for task in kept
+    ], notes
 
 
 def twins(splits: dict[str, Puzzles], name: Callable[[int], str]) -> list[str]:
@@ -42,7 +48,9 @@ def twins(splits: dict[str, Puzzles], name: Callable[[int], str]) -> list[str]:
 
     `name` gives the task of a puzzle identifier.
     """
-    known = {x.tobytes() + y.tobytes(): name(i) for x, y, i in zip(*splits["train"].rows(), strict=True)}
+    known = {
+        x.tobytes() + y.tobytes(): name(i) for x, y, i in zip(*splits["train"].rows(), strict=True)
+    }
     found = []
     for x, y, i in zip(*splits["test"].rows(), strict=True):
         key = x.tobytes() + y.tobytes()

@@ -61,7 +61,14 @@ def recolour(canvas: int, rng: np.random.Generator) -> Rule:
 
 def reflect(canvas: int, rng: np.random.Generator) -> Rule:
     """The whole grid is mirrored or turned."""
-    maps = (np.fliplr, np.flipud, np.transpose, np.rot90, lambda g: np.rot90(g, 2), lambda g: np.rot90(g, 3))
+    maps = (
+        np.fliplr,
+        np.flipud,
+        np.transpose,
+        np.rot90,
+        lambda g: np.rot90(g, 2),
+        lambda g: np.rot90(g, 3),
+    )
     turn, colours = maps[int(rng.integers(len(maps)))], _colours(3, rng)
 
     def rule(rng: np.random.Generator) -> Pair:

@@ -31,14 +31,25 @@ def build(options: Mapping[str, Any], out: Path, copies: int = 1) -> dict[str, i
     """
     folder.refuse_taken(out)  # before minutes of generating
     if copies > 1 and not options["augment"]:
-        raise UserError(f"copies={copies} with task.augment=false would be the same {copies} times; leave one out")
+        raise UserError(
+            f"copies={copies} with task.augment=false would be the same {copies} times; leave one out"
+        )
     task, splits = load_task(options)
     rng = np.random.Generator(np.random.PCG64([options["seed"], copies]))
     if isinstance(task, ARC):
         splits, names = task.written_out(rng), task.identifiers()
     else:
-        splits, names = splits | {"train": with_copies(task, splits["train"], copies, rng)}, ["<blank>"]
-    folder.write(out, splits, task.facts, names, notes={"task": dict(options), "copies": copies, "notes": task.notes})
+        splits, names = (
+            splits | {"train": with_copies(task, splits["train"], copies, rng)},
+            ["<blank>"],
+        )
+    folder.write(
+        out,
+        splits,
+        task.facts,
+        names,
+        notes={"task": dict(options), "copies": copies, "notes": task.notes},
+    )
     return {name: len(puzzles) for name, puzzles in splits.items()}
 
 
@@ -57,7 +68,9 @@ def with_copies(task: Task, puzzles: Puzzles, copies: int, rng: np.random.Genera
 
 def main(words: DictConfig) -> None:
     """The command line."""
-    mine = OmegaConf.masked_copy(words, ["task", "scale", "out", "copies"])  # a recipe sets more than a task
+    mine = OmegaConf.masked_copy(
+        words, ["task", "scale", "out", "copies"]
+    )  # a recipe sets more than a task
     options = typed(BuildConfig, mine)
     at_least(1, copies=options.copies)
     counts = build(options.task, Path(options.out), options.copies)

@@ -29,8 +29,13 @@ def bank(path: Path) -> bytes:
     rng = np.random.Generator(np.random.PCG64(SEED))
     hardest = rng.permuted(np.argsort(-ratings, kind="stable")[:SIZE])
     drawn = symmetry.draw(len(hardest), 9, rng)
-    texts = (rules.decode(drawn.apply(tokens[hardest])) for tokens in (puzzles.inputs, puzzles.labels))
-    lines = [f"sudoku_exchange_diabolical,{q},{a},{r}" for q, a, r in zip(*texts, ratings[hardest], strict=True)]
+    texts = (
+        rules.decode(drawn.apply(tokens[hardest])) for tokens in (puzzles.inputs, puzzles.labels)
+    )
+    lines = [
+        f"sudoku_exchange_diabolical,{q},{a},{r}"
+        for q, a, r in zip(*texts, ratings[hardest], strict=True)
+    ]
     return gzip.compress(("\n".join([HEADER, *lines]) + "\n").encode(), mtime=0)
 
 

@@ -65,7 +65,9 @@ class Maze(Task):
         require("side", side, whole(side, 3, 100), "a whole number in 3..100")
         require("style", style, style in ("random", "perfect"), "random or perfect")
         require("ties", ties, ties in ("unique", "bfs"), "unique or bfs")
-        require("wall", wall, isinstance(wall, int | float) and 0 <= wall < 1, "a probability below 1")
+        require(
+            "wall", wall, isinstance(wall, int | float) and 0 <= wall < 1, "a probability below 1"
+        )
         most = side * side if source == "generate" else 100 * 100
         require("min_path", min_path, whole(min_path, 2, most), f"a number of cells in 2..{most}")
         require("augment", augment, isinstance(augment, bool), "true or false")
@@ -86,7 +88,10 @@ class Maze(Task):
         else:
             splits = self._files(source, seed)
         copies = len(self.tables) if self.augmented else 1
-        return {**{name: splits[name] for name in SPLITS}, "train": replace(splits["train"], copies=copies)}
+        return {
+            **{name: splits[name] for name in SPLITS},
+            "train": replace(splits["train"], copies=copies),
+        }
 
     def augment(self, rows: Rows, copy: np.ndarray, rng: np.random.Generator) -> Rows:
         """Row i in symmetry `copy[i]` (0 to 7, the references' numbers): `copy` is all there is to draw."""
@@ -114,19 +119,25 @@ class Maze(Task):
         """The mazes of a CSV. Raises UserError, `path:row: what is wrong`, for the first row that is not a maze."""
         table = read_csv(path, self.facts.seq_len)
         rows = np.array([row for row, _, _ in table])
-        inputs, labels = (rules.encode([line[column] for line in table], self.facts.seq_len) for column in (1, 2))
+        inputs, labels = (
+            rules.encode([line[column] for line in table], self.facts.seq_len) for column in (1, 2)
+        )
         return _checked(Read(path, rows, inputs, labels))
 
     def _generate(self, seed: int) -> dict[str, Puzzles]:
         seen: set[bytes] = set()
         splits = {}
-        for stream, name in enumerate(("test", "valid", "train")):  # the same test mazes for more or fewer to train on
+        for stream, name in enumerate(
+            ("test", "valid", "train")
+        ):  # the same test mazes for more or fewer to train on
             count = self.counts[name]
             rng = np.random.Generator(np.random.PCG64([seed, stream]))
             splits[name] = Puzzles.single(*self._new_mazes(rng, count, seen))
         return splits
 
-    def _new_mazes(self, rng: np.random.Generator, count: int, seen: set[bytes]) -> tuple[np.ndarray, np.ndarray]:
+    def _new_mazes(
+        self, rng: np.random.Generator, count: int, seen: set[bytes]
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Inputs and labels of `count` mazes that differ in more than symmetry from those in `seen`, which grows."""
         mazes, idle = [], 0
         while len(mazes) < count:
@@ -138,28 +149,41 @@ class Maze(Task):
                     mazes.append((maze, answer))
             idle = 0 if len(mazes) > before else idle + 1
             if idle == PATIENCE:
-                options = " ".join(f"task.{k}={v}" for k, v in {"side": self.side, **self.how}.items())
+                options = " ".join(
+                    f"task.{k}={v}" for k, v in {"side": self.side, **self.how}.items()
+                )
                 raise UserError(
                     f"no new maze in {PATIENCE * DRAWN} drawn with {options}; a lower task.min_path has more"
                 )
-        inputs, labels = np.array(mazes, np.uint8).reshape(count, 2, self.facts.seq_len).swapaxes(0, 1)
+        inputs, labels = (
+            np.array(mazes, np.uint8).reshape(count, 2, self.facts.seq_len).swapaxes(0, 1)
+        )
         return np.ascontiguousarray(inputs), np.ascontiguousarray(labels)
 
     def _folder(self, path: Path) -> dict[str, Puzzles]:
         """A folder is a finished data set: counts do not apply."""
         facts, splits, _ = folder_splits(path)
         if facts != self.facts:
-            raise UserError(f"task.source={path}: not a data set of {self.side} x {self.side} mazes, it states {facts}")
-        parts = {name: Read(path / name, np.arange(len(p)), p.inputs, p.labels) for name, p in splits.items()}
+            raise UserError(
+                f"task.source={path}: not a data set of {self.side} x {self.side} mazes, it states {facts}"
+            )
+        parts = {
+            name: Read(path / name, np.arange(len(p)), p.inputs, p.labels)
+            for name, p in splits.items()
+        }
         self._refuse_shared({name: _checked(part) for name, part in parts.items()})
         return splits
 
     def _files(self, source: Path | list[Path], seed: int) -> dict[str, Puzzles]:
         train_path, test_path = split_files(source)
         if test_path:
-            parts = self._choose(train_path, ("train", "valid"), seed) | self._choose(test_path, ("test",), seed)
+            parts = self._choose(train_path, ("train", "valid"), seed) | self._choose(
+                test_path, ("test",), seed
+            )
         elif self.counts["test"] is None:
-            raise UserError(f"task.test_puzzles: say how many rows of {train_path} to test on, or name a test file too")
+            raise UserError(
+                f"task.test_puzzles: say how many rows of {train_path} to test on, or name a test file too"
+            )
         else:
             parts = self._choose(train_path, ("test", "train", "valid"), seed)
         self._refuse_shared(parts)
@@ -168,8 +192,12 @@ class Maze(Task):
     def _choose(self, path: Path, splits: tuple[str, ...], seed: int) -> dict[str, Read]:
         """These splits, each a part of one file."""
         file = self.read(path)
-        chosen = choose(len(file.rows), {f"{name}_puzzles": self.counts[name] for name in splits}, seed, path)
-        arrays = [(file.rows[which], file.inputs[which], file.labels[which]) for which in chosen.values()]
+        chosen = choose(
+            len(file.rows), {f"{name}_puzzles": self.counts[name] for name in splits}, seed, path
+        )
+        arrays = [
+            (file.rows[which], file.inputs[which], file.labels[which]) for which in chosen.values()
+        ]
         return {name: Read(path, *part) for name, part in zip(splits, arrays, strict=True)}
 
     def _refuse_shared(self, parts: dict[str, Read]) -> None:

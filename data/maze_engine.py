@@ -23,7 +23,15 @@ class Mazes(NamedTuple):
     path: np.ndarray  # (N, S) bool, start and goal included
 
 
-def draw(rng: np.random.Generator, count: int, side: int, style: str, wall: float, min_path: int, ties: str) -> Mazes:
+def draw(
+    rng: np.random.Generator,
+    count: int,
+    side: int,
+    style: str,
+    wall: float,
+    min_path: int,
+    ties: str,
+) -> Mazes:
     """Those of `count` drawn mazes that hold a shortest path of `min_path` cells or more, start and goal counted.
 
     The hard ones are found by two floods: from a random cell to the farthest one, and from there. Of a maze that is
@@ -31,10 +39,14 @@ def draw(rng: np.random.Generator, count: int, side: int, style: str, wall: floa
     path is one of the shortest at random and the cells of all its rivals become walls; a shortest path has one cell at
     each distance from the start, so nothing as short is left. With `ties="bfs"` rivals stay and a fixed search decides.
     """
-    is_open = perfect(rng, count, side) if style == "perfect" else random_walls(rng, count, side, wall)
+    is_open = (
+        perfect(rng, count, side) if style == "perfect" else random_walls(rng, count, side, wall)
+    )
     is_open = is_open[is_open.any((1, 2))]
     reached = _reached(distances(is_open, _any_of(rng, is_open.reshape(-1, side * side))))
-    maybe = 2 * reached.max(1) >= min_path - 1  # no two cells of a region are farther apart than twice this radius
+    maybe = (
+        2 * reached.max(1) >= min_path - 1
+    )  # no two cells of a region are farther apart than twice this radius
     is_open, end = is_open[maybe], reached[maybe].argmax(1)
     far_enough = _reached(distances(is_open, end)) >= min_path - 1
     hard = far_enough.any(1)
@@ -78,7 +90,9 @@ def perfect(rng: np.random.Generator, count: int, side: int) -> np.ndarray:
         draws = rng.random(rooms * rooms + 2).tolist()
         rows, columns = _tree(around, rooms, draws)
         free = side - (2 * rooms - 1) + 1
-        maze[np.array(rows) + int(draws[-2] * free), np.array(columns) + int(draws[-1] * free)] = True
+        maze[np.array(rows) + int(draws[-2] * free), np.array(columns) + int(draws[-1] * free)] = (
+            True
+        )
     return mazes
 
 
@@ -137,7 +151,9 @@ def distances(is_open: np.ndarray, start: np.ndarray) -> np.ndarray:
         edge = near[first[near] == order]  # a cell found from two sides is kept once
         if not len(edge):
             break
-    return np.ascontiguousarray(reached.reshape(-1, width, width)[:, 1:-1, 1:-1]).reshape(len(start), n * n)
+    return np.ascontiguousarray(reached.reshape(-1, width, width)[:, 1:-1, 1:-1]).reshape(
+        len(start), n * n
+    )
 
 
 def neighbours(side: int) -> np.ndarray:
@@ -148,7 +164,9 @@ def neighbours(side: int) -> np.ndarray:
     return np.stack([grid.ravel() for grid in around], 1)
 
 
-def shortest_path(to_goal: np.ndarray, start: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
+def shortest_path(
+    to_goal: np.ndarray, start: np.ndarray, rng: np.random.Generator | None = None
+) -> np.ndarray:
     """(N, S) bool: the cells of one shortest path from `start` (N,) to the goal, both ends included.
 
     `to_goal` (N, S) are distances to the goal; `start` must reach it. With `rng` every step takes one of the directions

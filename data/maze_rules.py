@@ -15,7 +15,9 @@ TOKENS[np.frombuffer(CHARACTERS, np.uint8)] = [WALL, OPEN, START, GOAL, PATH]
 
 def encode(texts: list[str], cells: int) -> np.ndarray:
     """(N, S) uint8 tokens of N strings of S characters; 0 for a character that no maze has."""
-    return TOKENS[np.frombuffer("".join(texts).encode("latin-1", "replace"), np.uint8)].reshape(len(texts), cells)
+    return TOKENS[np.frombuffer("".join(texts).encode("latin-1", "replace"), np.uint8)].reshape(
+        len(texts), cells
+    )
 
 
 def tokens(mazes: Mazes) -> tuple[np.ndarray, np.ndarray]:
@@ -63,11 +65,16 @@ def _faults(inputs: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
     """What can be wrong with a row -> (N,) bool. Later entries may rely on earlier ones not being so."""
     drawn = labels == PATH
     return {
-        "question has a character other than '#', ' ', 'S' and 'G'": ((inputs == 0) | (inputs == PATH)).any(1),
+        "question has a character other than '#', ' ', 'S' and 'G'": (
+            (inputs == 0) | (inputs == PATH)
+        ).any(1),
         "answer has a character other than '#', ' ', 'S', 'G' and 'o'": (labels == 0).any(1),
         "question does not have exactly one S": (inputs == START).sum(1) != 1,
         "question does not have exactly one G": (inputs == GOAL).sum(1) != 1,
-        "answer differs from the question where it has no 'o'": ((labels != inputs) & ~drawn).any(1),
+        "answer differs from the question where it has no 'o'": ((labels != inputs) & ~drawn).any(
+            1
+        ),
         "answer has an 'o' on a cell that is not open": (drawn & (inputs != OPEN)).any(1),
-        "the 'o' cells of the answer are not one path from S to G": path_lengths(inputs, labels) < 0,
+        "the 'o' cells of the answer are not one path from S to G": path_lengths(inputs, labels)
+        < 0,
     }

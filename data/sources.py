@@ -25,7 +25,12 @@ KINDS = (
     "'generate', a CSV or CSV.gz file, a pair '[train.csv,test.csv]', a directory with train.csv and test.csv, "
     "a directory written by data.build, 'hub:owner/name[@revision]'"
 )
-HUB_FILES = ["*.csv", "*.json", "*.npy", "*.gz"]  # data only: nothing that could be executed or unpickled
+HUB_FILES = [
+    "*.csv",
+    "*.json",
+    "*.npy",
+    "*.gz",
+]  # data only: nothing that could be executed or unpickled
 HUB_PART = r"[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9_])?"
 HUB_NAME = re.compile(rf"hub:({HUB_PART}/{HUB_PART})(?:@({HUB_PART}(?:/{HUB_PART})*))?", re.ASCII)
 
@@ -42,7 +47,9 @@ def resolve(source: Source) -> Path | list[Path]:
     if isinstance(source, str | Path):
         return _existing(source)
     if not isinstance(source, Sequence) or len(source) != 2:
-        raise UserError(f"task.source={source}: type generate, a path, or a list of two files, [train.csv,test.csv]")
+        raise UserError(
+            f"task.source={source}: type generate, a path, or a list of two files, [train.csv,test.csv]"
+        )
     return [_existing(one) for one in source]
 
 
@@ -90,7 +97,9 @@ def read_csv(path: Path, seq_len: int) -> list[tuple[int, str, str]]:
     return rows
 
 
-def choose(total: int, counts: dict[str, int | None], seed: int, where: Path) -> dict[str, np.ndarray]:
+def choose(
+    total: int, counts: dict[str, int | None], seed: int, where: Path
+) -> dict[str, np.ndarray]:
     """Disjoint random choices among the `total` rows of a file, in file order each; None takes all that are left.
 
     `counts` are served in turn; a file with too few rows for one raises UserError, which names the option. Only
@@ -100,7 +109,9 @@ def choose(total: int, counts: dict[str, int | None], seed: int, where: Path) ->
     for name, count in counts.items():
         left = total - at
         if count is not None and count > left and name != "valid_puzzles":
-            raise UserError(f"task.{name}={count}: {where} has {left} of its {total} rows left; null takes all of them")
+            raise UserError(
+                f"task.{name}={count}: {where} has {left} of its {total} rows left; null takes all of them"
+            )
         taken = left if count is None else min(count, left)
         chosen[name] = np.sort(order[at : at + taken])
         at += taken
@@ -114,7 +125,9 @@ def _existing(source: str | Path) -> Path:
     except (OSError, RuntimeError, ValueError):  # a name too long, the home of nobody, a NUL
         found = False
     if not found:
-        raise UserError(f"task.source={str(source)!r}: no such file or directory; a source is {KINDS}")
+        raise UserError(
+            f"task.source={str(source)!r}: no such file or directory; a source is {KINDS}"
+        )
     return path
 
 
@@ -123,8 +136,12 @@ def _csv_in(directory: Path, split: str) -> Path:
     if len(found) == 1:
         return found[0]
     if found:
-        raise UserError(f"{directory}: holds both {found[0].name} and {found[1].name}; name the files you mean")
-    raise UserError(f"{directory}: no {split}.csv, {split}.csv.gz or train/dataset.json in it; a source is {KINDS}")
+        raise UserError(
+            f"{directory}: holds both {found[0].name} and {found[1].name}; name the files you mean"
+        )
+    raise UserError(
+        f"{directory}: no {split}.csv, {split}.csv.gz or train/dataset.json in it; a source is {KINDS}"
+    )
 
 
 def hub_parts(name: str, key: str) -> tuple[str, str | None]:
@@ -146,8 +163,12 @@ def download(name: str, key: str, kind: str, files: list[str]) -> Path:
     except ImportError:
         raise UserError(f"{key}=hub:... needs the hub extra: pip install -e '.[hub]'") from None
     try:
-        return Path(snapshot_download(repository, repo_type=kind, revision=revision, allow_patterns=files))
-    except Exception as error:  # every transport fails in its own class; all of them are the user's to mend
+        return Path(
+            snapshot_download(repository, repo_type=kind, revision=revision, allow_patterns=files)
+        )
+    except (
+        Exception
+    ) as error:  # every transport fails in its own class; all of them are the user's to mend
         raise UserError(f"{key}={name}: cannot be downloaded: {reason_of(error)}") from None
 
 
@@ -172,7 +193,9 @@ def _lines(path: Path) -> Iterator[str]:
                 if len(line) > MAX_LINE:
                     raise UserError(f"{path}:{number}: longer than {MAX_LINE} bytes")
                 if size > MAX_BYTES:
-                    raise UserError(f"{path}:{number}: the file is larger than {MAX_BYTES >> 30} GiB once decompressed")
+                    raise UserError(
+                        f"{path}:{number}: the file is larger than {MAX_BYTES >> 30} GiB once decompressed"
+                    )
                 if b"\0" in line:
                     raise UserError(f"{path}:{number}: a NUL byte")
                 yield line.decode("utf-8-sig" if number == 1 else "utf-8")
@@ -185,11 +208,15 @@ def _lines(path: Path) -> Iterator[str]:
 def _columns(path: Path, header: list[str]) -> tuple[int, int]:
     """Where the question and the answer stand."""
     if not header:
-        raise UserError(f"{path}:1: no header; the first row must name the columns question and answer")
+        raise UserError(
+            f"{path}:1: no header; the first row must name the columns question and answer"
+        )
     for name in ("question", "answer"):
         if header.count(name) != 1:
             found = ",".join(header)[:80]
-            raise UserError(f"{path}:1: {header.count(name)} columns named {name!r} in the header {found!r}, not one")
+            raise UserError(
+                f"{path}:1: {header.count(name)} columns named {name!r} in the header {found!r}, not one"
+            )
     return header.index("question"), header.index("answer")
 
 

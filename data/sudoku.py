@@ -58,7 +58,12 @@ class Sudoku(Task):
     ):
         require("side", side, whole(side, 4, 9) and side in BOX, "4, 6 or 9")
         least = FEWEST_CLUES[side]
-        require("clues", clues, clues is None or whole(clues, least, side**2), f"{least}..{side**2}, or null")
+        require(
+            "clues",
+            clues,
+            clues is None or whole(clues, least, side**2),
+            f"{least}..{side**2}, or null",
+        )
         require("min_guesses", min_guesses, whole(min_guesses, 0), "0 or more")
         require("augment", augment, isinstance(augment, bool), "true or false")
         require("source", source, source != "bank" or side == 9, "another source, or task.side=9")
@@ -113,23 +118,36 @@ class Sudoku(Task):
         """A folder is a finished data set: counts, clues and guesses do not apply."""
         facts, splits, _ = folder_splits(source)
         if (facts.vocab_size, facts.seq_len) != (self.facts.vocab_size, self.facts.seq_len):
-            raise UserError(f"task.source={source}: no Sudokus of task.side={self.side}, it holds {facts}")
+            raise UserError(
+                f"task.source={source}: no Sudokus of task.side={self.side}, it holds {facts}"
+            )
         for name, puzzles in splits.items():
             kept = ((puzzles.inputs == rules.BLANK) | (puzzles.inputs == puzzles.labels)).all(1)
             wrong = np.flatnonzero(~(kept & rules.legal(puzzles.labels, self.side)))
             if len(wrong):
-                raise UserError(f"{source / name}: example {wrong[0]} is not a Sudoku and its solution")
+                raise UserError(
+                    f"{source / name}: example {wrong[0]} is not a Sudoku and its solution"
+                )
         return splits
 
     def _files(self, source: Path | list[Path], seed: int) -> dict[str, Puzzles]:
         train_path, test_path = split_files(source)
-        train, test = (path and self._distinct(rules.read(path, self.side)) for path in (train_path, test_path))
+        train, test = (
+            path and self._distinct(rules.read(path, self.side)) for path in (train_path, test_path)
+        )
         if test:
             self._refuse_shared(train, test)
-            parts = self._choose(train, ("train", "valid"), seed) | self._choose(test, ("test",), seed)
+            parts = self._choose(train, ("train", "valid"), seed) | self._choose(
+                test, ("test",), seed
+            )
         else:
             fits = self.counts["test"] is not None
-            require("test_puzzles", None, fits, f"a number, since {train_path} is all there is, or name a test file")
+            require(
+                "test_puzzles",
+                None,
+                fits,
+                f"a number, since {train_path} is all there is, or name a test file",
+            )
             parts = self._choose(train, ("test", "train", "valid"), seed)
         return {name: Puzzles.single(parts[name].inputs, parts[name].labels) for name in SPLITS}
 
@@ -150,12 +168,16 @@ class Sudoku(Task):
         """The first of each set of symmetric puzzles, in file order."""
         first = np.sort(np.unique(self.key(puzzles), return_index=True)[1])
         if repeats := len(puzzles.rows) - len(first):
-            self.notes.append(f"{puzzles.path}: {repeats} rows repeat an earlier one up to symmetry and are left out")
+            self.notes.append(
+                f"{puzzles.path}: {repeats} rows repeat an earlier one up to symmetry and are left out"
+            )
         return puzzles.select(first)
 
     def _refuse_shared(self, train: Read, test: Read) -> None:
         """Raise UserError where the test file holds a training puzzle: accuracy on it would be memory."""
-        _, i, j = np.intersect1d(self.key(train), self.key(test), assume_unique=True, return_indices=True)
+        _, i, j = np.intersect1d(
+            self.key(train), self.key(test), assume_unique=True, return_indices=True
+        )
         if len(j):
             at = j.argmin()
             raise UserError(

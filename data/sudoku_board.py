@@ -49,7 +49,9 @@ class Board:
         self.row = Span.of(high, wide, self.column * spread(side, side))
         self.row_box = Span.of(high, side, boxes)
         self.column_mini = Span.of(high, side, column_minis)
-        self.line = Span.of(wide, high * side, self.column * spread(side, 1))  # a column of the grid
+        self.line = Span.of(
+            wide, high * side, self.column * spread(side, 1)
+        )  # a column of the grid
         self.line_box = Span.of(wide, 1, boxes)
         self.cell_mini = Span.of(wide, cells, self.layer * spread(high, wide * cells))
         self.cell = Span.of(high, wide * cells, self.layer)
@@ -83,7 +85,9 @@ class Board:
         """The candidate numbers of a grid's givens. ValueError if it is no grid of this side."""
         digits = [0 if value == "." else int(value) for value in grid]
         if len(digits) != self.cells or not all(0 <= digit <= self.side for digit in digits):
-            raise ValueError(f"not a grid of {self.cells} cells with digits up to {self.side}: {grid!r}")
+            raise ValueError(
+                f"not a grid of {self.cells} cells with digits up to {self.side}: {grid!r}"
+            )
         return [(digit - 1) * self.cells + cell for cell, digit in enumerate(digits) if digit]
 
     def digits(self, x: int) -> tuple[int, ...]:

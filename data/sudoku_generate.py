@@ -16,7 +16,11 @@ from data.sudoku_board import Board, board
 from data.sudoku_solve import UndecidedError, search, solve
 from tinyreason.errors import UserError
 
-FEWEST_CLUES = {4: 4, 6: 8, 9: 17}  # side -> fewer givens never leave one solution (9: McGuire et al. 2012)
+FEWEST_CLUES = {
+    4: 4,
+    6: 8,
+    9: 17,
+}  # side -> fewer givens never leave one solution (9: McGuire et al. 2012)
 CHUNK = 32  # attempts between two looks at the keys; what is made does not depend on it
 PATIENCE = 2000  # attempts without a new puzzle before generation gives up
 
@@ -31,14 +35,21 @@ class Made(NamedTuple):
 
 
 def distinct(
-    side: int, count: int, clues: int | None, min_guesses: int, rng: np.random.Generator, seen: set[int]
+    side: int,
+    count: int,
+    clues: int | None,
+    min_guesses: int,
+    rng: np.random.Generator,
+    seen: set[int],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Inputs and labels (count, S) uint8, tokens, of puzzles not symmetric to each other nor to those in `seen`.
 
     `seen` holds the keys of `sudoku_symmetry.key` and grows. UserError where PATIENCE attempts bring nothing new.
     """
     new, idle = [], 0
-    with tqdm(total=count, desc=f"generating {side}x{side}", unit="puzzle", disable=None, leave=False) as bar:
+    with tqdm(
+        total=count, desc=f"generating {side}x{side}", unit="puzzle", disable=None, leave=False
+    ) as bar:
         while len(new) < count:
             if idle >= PATIENCE:
                 raise UserError(_exhausted(side, count, clues, min_guesses, len(new), len(seen)))
@@ -54,13 +65,17 @@ def distinct(
 def _add(new: list[Made], found: list[Made], count: int, side: int, seen: set[int]) -> None:
     """Move what is found to `new`, up to `count`, where its key is not yet in `seen`."""
     tokens = np.array(found, np.uint8).reshape(len(found), 2, side * side) + np.uint8(1)
-    for made, key in zip(found, sudoku_symmetry.key(tokens[:, 0], tokens[:, 1], side).tolist(), strict=True):
+    for made, key in zip(
+        found, sudoku_symmetry.key(tokens[:, 0], tokens[:, 1], side).tolist(), strict=True
+    ):
         if len(new) < count and key not in seen:
             seen.add(key)
             new.append(made)
 
 
-def _exhausted(side: int, count: int, clues: int | None, min_guesses: int, found: int, total: int) -> str:
+def _exhausted(
+    side: int, count: int, clues: int | None, min_guesses: int, found: int, total: int
+) -> str:
     what = f"task.side={side} task.clues={'null' if clues is None else clues} task.min_guesses={min_guesses}"
     return (
         f"{what}: {count} puzzles wanted, {found} found ({total} in all splits), then nothing new in {PATIENCE} "
@@ -112,6 +127,8 @@ def _other(b: Board, rest: list[int], bit: int) -> bool:
     """Whether the givens `rest` allow a solution without candidate `bit`, which the known solution holds."""
     x, fixed = b.place(rest)
     x &= ~(1 << bit)
-    if not x >> bit % b.cells & b.column:  # its cell has nothing else: most of the early tests end here
+    if (
+        not x >> bit % b.cells & b.column
+    ):  # its cell has nothing else: most of the early tests end here
         return False
     return next(search(b, x, fixed), None) is not None

@@ -37,7 +37,10 @@ def read(path: Path, side: int) -> Read:
     table = read_csv(path, side * side)
     rows = np.array([row for row, _, _ in table])
     inputs, labels = (encode([line[column] for line in table], side) for column in (1, 2))
-    for name, tokens, column, hint in (("question", inputs, 1, " and '.' or 0 for a blank"), ("answer", labels, 2, "")):
+    for name, tokens, column, hint in (
+        ("question", inputs, 1, " and '.' or 0 for a blank"),
+        ("answer", labels, 2, ""),
+    ):
         wrong = (tokens == NONE) | ((tokens == BLANK) & (name == "answer"))
         if wrong.any():
             i, cell = np.argwhere(wrong)[0]
@@ -74,8 +77,12 @@ def legal(grids: np.ndarray, side: int) -> np.ndarray:
     """(N,) bool: whether every row, column and box of `grids` (N, S) tokens, of any integer type, holds every digit."""
     high, wide = BOX[side]
     inside = (grids >= 2) & (grids <= side + 1)
-    bits = np.where(inside, 1 << np.where(inside, grids, 0).astype(np.int64), 0).reshape(-1, side, side)
-    boxes = bits.reshape(-1, side // high, high, side // wide, wide).swapaxes(2, 3).reshape(bits.shape)
+    bits = np.where(inside, 1 << np.where(inside, grids, 0).astype(np.int64), 0).reshape(
+        -1, side, side
+    )
+    boxes = (
+        bits.reshape(-1, side // high, high, side // wide, wide).swapaxes(2, 3).reshape(bits.shape)
+    )
     every = (1 << side + 2) - 4
     houses = np.stack([bits, bits.swapaxes(1, 2), boxes])
     return (np.bitwise_or.reduce(houses, axis=3) == every).all(axis=(0, 2))

@@ -17,9 +17,7 @@ from typing import NamedTuple
 from data.sudoku_board import Board, Span, board
 
 NODE_CAP = 100_000  # positions looked at before a search is given up; the hardest published puzzles need hundreds
-RATING = (
-    "guesses of this project's solver (singles, locked candidates, then the cell of fewest candidates); not tdoku's"
-)
+RATING = "guesses of this project's solver (singles, locked candidates, then the cell of fewest candidates); not tdoku's"
 
 
 class UndecidedError(Exception):
@@ -40,7 +38,9 @@ def solve(side: int, puzzle: str | Sequence[int], node_cap: int = NODE_CAP) -> S
     return found and Solved(b.digits(found[0]), found[1])
 
 
-def count_solutions(side: int, puzzle: str | Sequence[int], limit: int = 2, node_cap: int = NODE_CAP) -> int | None:
+def count_solutions(
+    side: int, puzzle: str | Sequence[int], limit: int = 2, node_cap: int = NODE_CAP
+) -> int | None:
     """How many solutions `puzzle` has, counting no further than `limit`; None if the cap was reached first."""
     b, found = board(side), 0
     try:
@@ -53,7 +53,9 @@ def count_solutions(side: int, puzzle: str | Sequence[int], limit: int = 2, node
     return found
 
 
-def search(b: Board, x: int, fixed: int, node_cap: int = NODE_CAP, order=None) -> Iterator[tuple[int, int]]:
+def search(
+    b: Board, x: int, fixed: int, node_cap: int = NODE_CAP, order=None
+) -> Iterator[tuple[int, int]]:
     """Every solution below (x, fixed) as (candidates, guesses so far), depth first.
 
     `order[cell]` lists the digits (from 0) in the order in which to try them; ascending if None. Raises UndecidedError
@@ -75,7 +77,9 @@ def search(b: Board, x: int, fixed: int, node_cap: int = NODE_CAP, order=None) -
         cell = fewest(b, x)
         tries = order[cell] if order is not None else range(b.side)
         bits = [bit for bit in (digit * b.cells + cell for digit in tries) if x >> bit & 1]
-        stack += [(x & b.keep[bit], fixed | 1 << bit, int(bit != bits[-1])) for bit in reversed(bits)]
+        stack += [
+            (x & b.keep[bit], fixed | 1 << bit, int(bit != bits[-1])) for bit in reversed(bits)
+        ]
 
 
 def deduce(b: Board, x: int, fixed: int) -> tuple[int, int] | None:
@@ -85,7 +89,9 @@ def deduce(b: Board, x: int, fixed: int) -> tuple[int, int] | None:
         if state is None or state[0].bit_count() == b.cells:
             return state
         x, fixed = state
-        left = x & ~dead(x, b.row_mini, b.row, b.row_box) & ~dead(x, b.column_mini, b.line, b.line_box)
+        left = (
+            x & ~dead(x, b.row_mini, b.row, b.row_box) & ~dead(x, b.column_mini, b.line, b.line_box)
+        )
         if left == x:
             return x, fixed
         x = left
@@ -99,7 +105,12 @@ def singles(b: Board, x: int, fixed: int) -> tuple[int, int] | None:
         box, boxes = fold(*minis, b.row_box.shifts)
         line, lines = fold(*fold(x, 0, b.column_mini.shifts), b.line.shifts)
         cell, cells = fold(*fold(x, 0, b.cell_mini.shifts), b.cell.shifts)
-        if ~cell & b.cell.heads or ~row & b.row.heads or ~line & b.line.heads or ~box & b.row_box.heads:
+        if (
+            ~cell & b.cell.heads
+            or ~row & b.row.heads
+            or ~line & b.line.heads
+            or ~box & b.row_box.heads
+        ):
             return None
         single = (b.cell.heads & ~cells) * b.column | (b.row.heads & ~rows) * b.row_cells
         single |= (b.line.heads & ~lines) * b.line_cells | (b.row_box.heads & ~boxes) * b.box_cells

@@ -81,7 +81,9 @@ def _key(inputs: np.ndarray, labels: np.ndarray, side: int) -> np.ndarray:
         column = _group(colour.sum(1), wide)
         box = colour.reshape(-1, side // high, high, side // wide, wide).sum((2, 4))
         box = box.repeat(high, 1).repeat(wide, 2)
-        same = _mix(np.stack([np.where(digit == d, colour, 0).sum((1, 2)) for d in range(side)], axis=1))
+        same = _mix(
+            np.stack([np.where(digit == d, colour, 0).sum((1, 2)) for d in range(side)], axis=1)
+        )
         same = np.take_along_axis(same[:, None], digit, axis=2)
         lines = row[:, :, None] + column[:, None, :]  # a sum, so that transposing changes nothing
         colour = _mix(colour + _mix(lines + _mix(box + SALT) + same * ODD))
@@ -96,7 +98,9 @@ def _rectangles(digit: np.ndarray) -> np.ndarray:
     column = np.argsort(digit, axis=2)  # [n, row, digit]
     count = np.zeros(digit.shape, np.uint64)
     for a, b in combinations(range(digit.shape[1]), 2):
-        opposite = np.take_along_axis(column[:, a], digit[:, b], 1)  # where row a has the digit below its own
+        opposite = np.take_along_axis(
+            column[:, a], digit[:, b], 1
+        )  # where row a has the digit below its own
         corner = np.take_along_axis(digit[:, b], opposite, 1) == digit[:, a]
         count[:, a] += corner
         count[:, b] += corner

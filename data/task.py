@@ -54,13 +54,18 @@ def whole(value: object, least: int, most: int = 1 << 31) -> bool:
     return type(value) is int and least <= value <= most
 
 
-def split_counts(train: int | None, valid: int | None, test: int | None, generated: bool) -> dict[str, int | None]:
+def split_counts(
+    train: int | None, valid: int | None, test: int | None, generated: bool
+) -> dict[str, int | None]:
     """The options `<split>_puzzles` by split: at least one to train on, and null only where a file has an end."""
     counts = dict(zip(SPLITS, (train, valid, test), strict=True))
     for name, count in counts.items():
         least = int(name == "train")
         fits = (count is None and not generated) or whole(count, least)
         require(
-            f"{name}_puzzles", count, fits, f"{least} or more" + ("" if generated else ", or null for all of a file")
+            f"{name}_puzzles",
+            count,
+            fits,
+            f"{least} or more" + ("" if generated else ", or null for all of a file"),
         )
     return counts

@@ -34,16 +34,27 @@ def vote(
     """
     ranked = rank(task, where, answers, halt_logits)
     test, scores, submission = task.splits["test"], [], {}
-    for puzzle in test.group_indices[:-1]:  # in a folder the other puzzles of a group are its augmentations
-        identifier, (first, end) = test.puzzle_identifiers[puzzle], test.puzzle_indices[puzzle : puzzle + 2]
+    for puzzle in test.group_indices[
+        :-1
+    ]:  # in a folder the other puzzles of a group are its augmentations
+        identifier, (first, end) = (
+            test.puzzle_identifiers[puzzle],
+            test.puzzle_indices[puzzle : puzzle + 2],
+        )
         t = int(task.augmentations.task[identifier])
         best = [ranked.get((t, n), []) for n in range(end - first)]
-        submission[task.names[t]] = [_attempts([decode(a, task.canvas).tolist() for a in b[:2]]) for b in best]
+        submission[task.names[t]] = [
+            _attempts([decode(a, task.canvas).tolist() for a in b[:2]]) for b in best
+        ]
         labels = task.undo(test.labels[first:end], np.full(end - first, identifier))
         known = [(b, label) for b, label in zip(best, labels, strict=True) if label.any()]
         if known:
             scores.append([[_hit(b, label, k) for b, label in known] for k in (1, 2)])
-    counts = {"tasks": len(scores), "inputs_scored": sum(len(s[0]) for s in scores), "inputs_answered": len(ranked)}
+    counts = {
+        "tasks": len(scores),
+        "inputs_scored": sum(len(s[0]) for s in scores),
+        "inputs_answered": len(ranked),
+    }
     return _passes(scores) | counts, submission
 
 
@@ -52,15 +63,24 @@ def rank(
 ) -> dict[tuple[int, int], list[np.ndarray]]:
     """(task, number of the test input) -> its distinct answers, best first: canvases (S,) in the task's own frame."""
     if not len(where) == len(answers) == len(halt_logits):
-        raise ValueError(f"{len(where)} rows, {len(answers)} answers, {len(halt_logits)} halting logits")
+        raise ValueError(
+            f"{len(where)} rows, {len(answers)} answers, {len(halt_logits)} halting logits"
+        )
     own = task.undo(np.asarray(answers).astype(np.uint8), where[:, 3])
-    sure = 0.5 * (1.0 + np.tanh(0.5 * np.asarray(halt_logits, np.float64)))  # a sigmoid that cannot overflow
+    sure = 0.5 * (
+        1.0 + np.tanh(0.5 * np.asarray(halt_logits, np.float64))
+    )  # a sigmoid that cannot overflow
     ballots: dict[tuple[int, int], dict[bytes, list]] = {}
-    for i in np.argsort(where[:, 2], kind="stable"):  # by copy: dicts keep the order of arrival, sorted() keeps it
+    for i in np.argsort(
+        where[:, 2], kind="stable"
+    ):  # by copy: dicts keep the order of arrival, sorted() keeps it
         if own[i].any():
             box = ballots.setdefault((int(where[i, 0]), int(where[i, 1])), {})
             box.setdefault(own[i].tobytes(), []).append(sure[i])
-    return {key: [np.frombuffer(a, np.uint8) for a in sorted(box, key=_merit(box))] for key, box in ballots.items()}
+    return {
+        key: [np.frombuffer(a, np.uint8) for a in sorted(box, key=_merit(box))]
+        for key, box in ballots.items()
+    }
 
 
 def write_submission(path: Path, submission: dict[str, Any]) -> None:
@@ -72,7 +92,10 @@ def write_submission(path: Path, submission: dict[str, Any]) -> None:
 
 
 def _merit(box: dict[bytes, list]):
-    return lambda answer: (-len(box[answer]), -float(np.mean(np.sort(box[answer]))))  # sorted: order adds no rounding
+    return lambda answer: (
+        -len(box[answer]),
+        -float(np.mean(np.sort(box[answer]))),
+    )  # sorted: order adds no rounding
 
 
 def _hit(best: list[np.ndarray], label: np.ndarray, k: int) -> bool:

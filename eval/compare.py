@@ -1,4 +1,4 @@
-"""Do these runs differ? `python -m eval.compare runs/a runs/b ... [by=model.recursion,model.gradient] [out=DIR]`
+"""Do these runs differ? `python -m eval.compare runs/a runs/b ... [by=model,gradient] [out=DIR]`
 
 Prints a table with one row an arm (the runs that share the values of `by`, or the run itself): mean and spread of exact
 accuracy on test over seeds. Two arms are compared puzzle by puzzle, by an exact McNemar test for each seed that both
@@ -20,7 +20,7 @@ from conf.run import read_config
 from conf.schema import flat
 from tinyreason.errors import UserError
 
-USAGE = "python -m eval.compare runs/a runs/b ... [by=model.gradient] [out=DIR]"
+USAGE = "python -m eval.compare runs/a runs/b ... [by=gradient] [out=DIR]"
 
 
 @dataclass
@@ -52,7 +52,9 @@ def read_run(path: Path) -> Run:
             f"{path}: damaged result.json or log.jsonl ({type(error).__name__}); leave the run out"
         ) from None
     if not complete:
-        raise UserError(f"{path} is not finished or has no test puzzles; let it finish, or leave it out")
+        raise UserError(
+            f"{path} is not finished or has no test puzzles; let it finish, or leave it out"
+        )
     watched = [x for x in lines if x["kind"] == "eval" and x["split"] != "test"]
     return Run(path, config, result, watched, [x for x in lines if x["kind"] == "train"])
 
@@ -62,11 +64,23 @@ def arms_of(runs: list[Run], by: str | None) -> dict[str, list[Run]]:
     arms = defaultdict(list)
     for run in runs:
         keys = by.split(",") if by else []
-        for key in keys:
-            if key not in run.config:
-                raise UserError(f"by={key}: {run.path} has no such option; `cat {run.path}/config.yaml` shows all")
-        arms[" ".join(f"{key}={run.config[key]}" for key in keys) or run.path.name].append(run)
+        values = [f"{key}={value_of(run, key)}" for key in keys]
+        arms[" ".join(values) or run.path.name].append(run)
     return dict(arms)
+
+
+def value_of(run: Run, key: str) -> object:
+    """The value of an option; of a group as `gradient`, the name of the choice and its options."""
+    if key in run.config:
+        return run.config[key]
+    found = [str(v) for k, v in run.config.items() if k.startswith(f"{key}.")]
+    if key in ("gradient", "depth", "supervision"):
+        return " ".join(found)
+    name = run.config.get(f"{key}.name", run.config.get(f"{key}.rule"))
+    if name is None:
+        shows = f"`cat {run.path}/config.yaml` shows all"
+        raise UserError(f"by={key}: {run.path} has no such option; {shows}")
+    return name
 
 
 def summary(runs: list[Run]) -> dict:
@@ -160,10 +174,16 @@ def draw(lines: dict[str, list[dict]], path: Path) -> None:
 def compare(paths: list[Path], by: str | None, out: Path | None) -> dict:
     """Print the comparison, write it to `out`, and return it."""
     arms = arms_of([read_run(path) for path in paths], by)
-    report = {"arms": {k: summary(v) for k, v in arms.items()}, "mcnemar": pairs_of(arms), "curves": curves(arms)}
+    report = {
+        "arms": {k: summary(v) for k, v in arms.items()},
+        "mcnemar": pairs_of(arms),
+        "curves": curves(arms),
+    }
     print(table(report["arms"]))
     for t in report["mcnemar"]:
-        print(f"{t['a']} alone solves {t['only_a']}, {t['b']} alone {t['only_b']}: McNemar p = {t['p']:.2g}")
+        print(
+            f"{t['a']} alone solves {t['only_a']}, {t['b']} alone {t['only_b']}: McNemar p = {t['p']:.2g}"
+        )
     if out:
         (out / "compare.json").write_text(json.dumps(report, indent=1) + "\n")
         draw(report["curves"], out / "compare.png")
@@ -176,7 +196,9 @@ def main(words: list[str]) -> None:
     paths = [Path(w) for w in words if "=" not in w or Path(w).exists()]
     unknown = options.keys() - {"by", "out"}
     if unknown or not paths or "--help" in words:
-        raise UserError(f"{'unknown option ' + min(unknown) if unknown else 'no runs given'}; type {USAGE}")
+        raise UserError(
+            f"{'unknown option ' + min(unknown) if unknown else 'no runs given'}; type {USAGE}"
+        )
     try:
         if "out" in options:
             Path(options["out"]).mkdir(parents=True, exist_ok=True)

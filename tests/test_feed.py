@@ -25,8 +25,17 @@ def at_random(rows: Rows, copy: np.ndarray, rng: np.random.Generator) -> Rows:
 
 def singles(n: int, copies: int = 1) -> Puzzles:
     """Puzzle i is the input (i, i, i)."""
-    one = Puzzles.single(np.repeat(np.arange(n, dtype=np.uint8)[:, None], 3, 1), np.zeros((n, 3), np.uint8))
-    return Puzzles(one.inputs, one.labels, one.puzzle_identifiers, one.puzzle_indices, one.group_indices, copies)
+    one = Puzzles.single(
+        np.repeat(np.arange(n, dtype=np.uint8)[:, None], 3, 1), np.zeros((n, 3), np.uint8)
+    )
+    return Puzzles(
+        one.inputs,
+        one.labels,
+        one.puzzle_identifiers,
+        one.puzzle_indices,
+        one.group_indices,
+        copies,
+    )
 
 
 def grouped(groups: list[list[int]], copies: int = 1) -> Puzzles:
@@ -50,11 +59,19 @@ def same(a: Rows, b: Rows) -> bool:
 def test_a_draw_is_a_function_of_seed_and_number(n):
     """Whatever else was asked, in whatever order and in whatever pieces."""
     puzzles = (
-        singles(min(n, 256)) if n < 1500 else Puzzles.single(*[np.arange(4500, dtype=np.uint8).reshape(1500, 3)] * 2)
+        singles(min(n, 256))
+        if n < 1500
+        else Puzzles.single(*[np.arange(4500, dtype=np.uint8).reshape(1500, 3)] * 2)
     )
     whole = Stream(puzzles, at_random, seed=3).rows(0, 3 * BLOCK)
     other = Stream(puzzles, at_random, seed=3)
-    for start, stop in [(2 * BLOCK + 5, 3 * BLOCK), (0, 1), (BLOCK - 2, BLOCK + 2), (17, 17 + BLOCK), (0, 2 * BLOCK)]:
+    for start, stop in [
+        (2 * BLOCK + 5, 3 * BLOCK),
+        (0, 1),
+        (BLOCK - 2, BLOCK + 2),
+        (17, 17 + BLOCK),
+        (0, 2 * BLOCK),
+    ]:
         assert same(other.rows(start, stop), Rows(*(a[start:stop] for a in whole)))
 
 
@@ -87,7 +104,9 @@ def test_every_epoch_brings_each_puzzle_once_in_a_new_order(n):
 
 def test_the_order_of_an_epoch_is_uniform():
     n, epochs = 4, 3000
-    drawn = Stream(singles(n), as_stored, seed=0).rows(0, n * epochs).inputs[:, 0].reshape(epochs, n)
+    drawn = (
+        Stream(singles(n), as_stored, seed=0).rows(0, n * epochs).inputs[:, 0].reshape(epochs, n)
+    )
     places = np.stack([np.bincount(drawn[:, k], minlength=n) for k in range(n)])
     assert np.abs(places / epochs - 1 / n).max() < 0.035  # four deviations
 
@@ -110,7 +129,9 @@ def test_an_epoch_visits_each_group_once_where_puzzles_differ_in_size():
     groups = [[1], [4], [2], [5]]
     drawn = Stream(grouped(groups), as_stored, seed=0).rows(0, 12 * 5).inputs.reshape(5, 12, 3)
     for epoch in drawn.tolist():
-        assert sorted(map(tuple, epoch)) == [(g, 0, e) for g, (n,) in enumerate(groups) for e in range(n)]
+        assert sorted(map(tuple, epoch)) == [
+            (g, 0, e) for g, (n,) in enumerate(groups) for e in range(n)
+        ]
 
 
 def test_a_pass_over_stored_augmentations_visits_every_group_once():
@@ -124,7 +145,9 @@ def test_a_pass_over_stored_augmentations_visits_every_group_once():
 def test_passes_over_stored_augmentations_differ_in_order_and_in_what_they_pick():
     """Each pass picks anew: after 64 passes over groups of 8 puzzles, every puzzle was seen, about equally often."""
     groups, puzzles, passes = 6, 8, 64
-    drawn = Stream(grouped([[1] * puzzles] * groups), as_stored, seed=0).rows(0, passes * groups).inputs
+    drawn = (
+        Stream(grouped([[1] * puzzles] * groups), as_stored, seed=0).rows(0, passes * groups).inputs
+    )
     orders = {tuple(p) for p in drawn[:, 0].reshape(passes, groups).tolist()}
     assert len(orders) > passes * 0.8  # of 720
     picked = np.zeros((groups, puzzles), int)

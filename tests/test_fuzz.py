@@ -34,7 +34,12 @@ from tinyreason.errors import UserError
 from tinyreason.puzzle import Facts, Puzzles
 from tinyreason.untrusted import read_npy
 
-CASES = {"sudoku": range(10_000), "maze": range(10_000), "arc": range(10_000), "folder": range(4_000)}
+CASES = {
+    "sudoku": range(10_000),
+    "maze": range(10_000),
+    "arc": range(10_000),
+    "folder": range(4_000),
+}
 MORE = range(10_000, 30_000)
 SOME = 400  # a task is asked to work with
 MOST_MEMORY = 200 << 20  # bytes
@@ -71,7 +76,9 @@ class Tally:
         assert reason, f"case {case}: {line!r}"
         assert line.isprintable(), f"case {case}: {line!r}"
         assert len(line) < len(str(path)) + 500, f"case {case}: {len(line)} characters"
-        named = rows is None or any(re.search(f":{re.escape(str(row))}(/|$)", place) for row in rows)
+        named = rows is None or any(
+            re.search(f":{re.escape(str(row))}(/|$)", place) for row in rows
+        )
         assert named, f"case {case}: {line!r}, not in {rows}"
         self.reasons[re.sub(r"\d+", "N", " ".join(reason.split()[:3]))] += 1
 
@@ -97,18 +104,27 @@ def csv_case(rng, case: int, directory: Path, lines: list[list[str]]) -> tuple[P
 
 
 def csv_meaning(path: Path, content: bytes, cells: int, judge):
-    return oracle.puzzles(oracle.unpacked(content) if path.suffix == ".gz" else content, cells, judge)
+    return oracle.puzzles(
+        oracle.unpacked(content) if path.suffix == ".gz" else content, cells, judge
+    )
 
 
 # Sudoku
 
 
 def sudokus(side: int) -> list[list[str]]:
-    options = {"clues": None, "min_guesses": 0, "augment": False, "source": "bank" if side == 9 else "generate"}
+    options = {
+        "clues": None,
+        "min_guesses": 0,
+        "augment": False,
+        "source": "bank" if side == 9 else "generate",
+    }
     task = Sudoku(side=side, train_puzzles=12, valid_puzzles=0, test_puzzles=0, **options)
     part = task.load(0)["train"]
     texts = zip(sudoku_rules.decode(part.inputs), sudoku_rules.decode(part.labels), strict=True)
-    return [["made", q if n % 2 else q.replace(".", "0"), a, str(n)] for n, (q, a) in enumerate(texts)]
+    return [
+        ["made", q if n % 2 else q.replace(".", "0"), a, str(n)] for n, (q, a) in enumerate(texts)
+    ]
 
 
 def fuzz_sudoku(directory: Path, cases: range) -> Tally:
@@ -146,7 +162,10 @@ MAZE = Maze(
 
 def mazes() -> list[list[str]]:
     part = MAZE.load(0)["train"]
-    texts = [["".join("?# SGo"[token] for token in row) for row in cells.tolist()] for cells in part.rows()[:2]]
+    texts = [
+        ["".join("?# SGo"[token] for token in row) for row in cells.tolist()]
+        for cells in part.rows()[:2]
+    ]
     return [["made", q, a, str(n)] for n, (q, a) in enumerate(zip(*texts, strict=True))]
 
 
@@ -158,7 +177,9 @@ def fuzz_maze(directory: Path, cases: range) -> Tally:
             case,
             path,
             lambda path=path: rows_of(MAZE.read(path)),
-            lambda path=path, content=content: csv_meaning(path, content, 25, lambda q, a: oracle.maze(q, a, 5)),
+            lambda path=path, content=content: csv_meaning(
+                path, content, 25, lambda q, a: oracle.maze(q, a, 5)
+            ),
         )
     return tally
 
@@ -181,7 +202,10 @@ def lists_of(task: arc_read.ArcTask) -> list:
     """[demonstrations, tests] as nested lists."""
     grids = [grid for part in task[1:] for pair in part for grid in pair if grid is not None]
     assert all(grid.dtype == np.uint8 for grid in grids)
-    return [[[None if grid is None else grid.tolist() for grid in pair] for pair in part] for part in task[1:]]
+    return [
+        [[None if grid is None else grid.tolist() for grid in pair] for pair in part]
+        for part in task[1:]
+    ]
 
 
 def arc_file_case(rng, case: int, directory: Path, tally: Tally, tasks: list[str]) -> None:
@@ -248,17 +272,30 @@ def spoilt_file(rng, name: str, content: bytes) -> bytes | None:
 def folder_of(found: tuple) -> tuple:
     """What `folder.read` returns, as the oracle says it."""
     known, splits, names = found
-    facts = (known.vocab_size, known.grid, known.box, known.pad_id, known.ignore_label_id, known.blank_identifier_id)
+    facts = (
+        known.vocab_size,
+        known.grid,
+        known.box,
+        known.pad_id,
+        known.ignore_label_id,
+        known.blank_identifier_id,
+    )
     arrays = {k: {n: getattr(p, n) for n in folder.ARRAYS} for k, p in splits.items() if len(p)}
-    assert all(array.dtype == folder.ARRAYS[n][0] for part in arrays.values() for n, array in part.items())
+    assert all(
+        array.dtype == folder.ARRAYS[n][0] for part in arrays.values() for n, array in part.items()
+    )
     lists = {k: {n: array.tolist() for n, array in part.items()} for k, part in arrays.items()}
     return (*facts, known.num_puzzle_identifiers), lists, names
 
 
 def built(root: Path, *splits: str) -> dict[str, bytes]:
     """A data set and the bytes of its files by relative path."""
-    folder.write(root, {name: grouped() for name in splits}, FACTS, ["<blank>", "a", "b|||t3|||0213456789"])
-    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    folder.write(
+        root, {name: grouped() for name in splits}, FACTS, ["<blank>", "a", "b|||t3|||0213456789"]
+    )
+    return {
+        str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()
+    }
 
 
 def fuzz_folder(directory: Path, cases: range) -> Tally:
@@ -269,20 +306,30 @@ def fuzz_folder(directory: Path, cases: range) -> Tally:
         name = fuzz.pick(rng, sorted(good[root]))
         content = spoilt_file(rng, name, good[root][name])
         files = (
-            good[root] | {name: content} if content is not None else {k: v for k, v in good[root].items() if k != name}
+            good[root] | {name: content}
+            if content is not None
+            else {k: v for k, v in good[root].items() if k != name}
         )
         if content is None:
             (root / name).unlink()
         else:
             (root / name).write_bytes(content)
         tally.judge(
-            case, root, lambda root=root: folder_of(folder.read(root)), lambda files=files: oracle.folder(files)
+            case,
+            root,
+            lambda root=root: folder_of(folder.read(root)),
+            lambda files=files: oracle.folder(files),
         )
         (root / name).write_bytes(good[root][name])
     return tally
 
 
-FUZZERS = {"sudoku": (fuzz_sudoku, 40), "maze": (fuzz_maze, 17), "arc": (fuzz_arc, 7), "folder": (fuzz_folder, 35)}
+FUZZERS = {
+    "sudoku": (fuzz_sudoku, 40),
+    "maze": (fuzz_maze, 17),
+    "arc": (fuzz_arc, 7),
+    "folder": (fuzz_folder, 35),
+}
 
 
 @pytest.fixture
@@ -323,8 +370,15 @@ TASKS = {
 
 
 def options(name: str, train: int | None, test: int | None, **changes) -> dict:
-    counts = {"train_puzzles": train, "test_puzzles": test} | ({} if name == "arc" else {"valid_puzzles": 2})
-    return {"name": name, "seed": 0, "source": "generate", "augment": True} | TASKS[name] | counts | changes
+    counts = {"train_puzzles": train, "test_puzzles": test} | (
+        {} if name == "arc" else {"valid_puzzles": 2}
+    )
+    return (
+        {"name": name, "seed": 0, "source": "generate", "augment": True}
+        | TASKS[name]
+        | counts
+        | changes
+    )
 
 
 def use(task: Task, splits: dict[str, Puzzles]) -> None:
@@ -345,7 +399,9 @@ def use(task: Task, splits: dict[str, Puzzles]) -> None:
 def test_a_task_refuses_a_spoilt_data_set_or_works_with_it(name, fast):
     root = fast / "made"
     build(options(name, 6, 4), root)
-    good = {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    good = {
+        str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()
+    }
     config = options(name, None, None, source=str(root))
     worked = 0
     for case in range(SOME):
@@ -362,12 +418,16 @@ def test_a_task_refuses_a_spoilt_data_set_or_works_with_it(name, fast):
     assert 0.1 * SOME < worked < 0.9 * SOME
 
 
-@pytest.mark.parametrize("shape", ["(True, 6)", "(1, True)", "(1.0, 6)", "[1, 6]", "(-1, -6)", "(6,)", "(1, 6, 1)"])
+@pytest.mark.parametrize(
+    "shape", ["(True, 6)", "(1, True)", "(1.0, 6)", "[1, 6]", "(-1, -6)", "(6,)", "(1, 6, 1)"]
+)
 def test_a_shape_is_whole_numbers_in_two_dimensions(shape, tmp_path):
     """Sizes that agree with the file, which a fuzzer seldom hits."""
     header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}"
     cells = 1 if "True)" in shape else 6
-    (tmp_path / "a.npy").write_bytes(fuzz.with_header(fuzz.npy_bytes(np.zeros(cells, np.uint8)), header))
+    (tmp_path / "a.npy").write_bytes(
+        fuzz.with_header(fuzz.npy_bytes(np.zeros(cells, np.uint8)), header)
+    )
     with pytest.raises(UserError, match=r"a\.npy: "):
         read_npy(tmp_path / "a.npy", np.uint8, 2)
 
@@ -386,7 +446,9 @@ def test_what_is_no_plain_file_is_neither_waited_for_nor_read(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["pipe", "endless", "directory", "away"])
-@pytest.mark.parametrize("name", ["train/all__labels.npy", "train/dataset.json", "identifiers.json", "tinyreason.json"])
+@pytest.mark.parametrize(
+    "name", ["train/all__labels.npy", "train/dataset.json", "identifiers.json", "tinyreason.json"]
+)
 def test_a_data_set_holds_plain_files(name, kind, tmp_path):
     root = tmp_path / "made"
     content = built(root, "train")[name]
@@ -405,7 +467,9 @@ def make_special(path: Path, kind: str) -> None:
         path.mkdir()
     else:
         path.symlink_to(
-            "/dev/zero" if kind == "endless" else path.parents[1 + (path.parent.name == "train")] / "elsewhere"
+            "/dev/zero"
+            if kind == "endless"
+            else path.parents[1 + (path.parent.name == "train")] / "elsewhere"
         )
 
 
@@ -457,7 +521,9 @@ def write_heavy(directory: Path) -> None:
 
 def peak() -> int:
     """Bytes, of this process so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << (0 if sys.platform == "darwin" else 10)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << (
+        0 if sys.platform == "darwin" else 10
+    )
 
 
 def measure(directory: Path) -> None:
@@ -475,13 +541,23 @@ def measure(directory: Path) -> None:
         (directory / name).mkdir()
         fuzzer(directory / name, range(200))
     print(peak() - before)
-    assert len(np.ones(MOST_MEMORY, np.uint8)) <= peak() - before, "the meter does not show what is taken"
+    assert len(np.ones(MOST_MEMORY, np.uint8)) <= peak() - before, (
+        "the meter does not show what is taken"
+    )
 
 
 def test_no_file_makes_the_readers_take_much_memory(tmp_path, counted):
     write_heavy(tmp_path)
     # by way of a shell: a process counts as its own peak what the one that started it had
-    command = ["sh", "-c", '"$0" "$@"; exit $?', sys.executable, "-m", "tests.test_fuzz", str(tmp_path)]
+    command = [
+        "sh",
+        "-c",
+        '"$0" "$@"; exit $?',
+        sys.executable,
+        "-m",
+        "tests.test_fuzz",
+        str(tmp_path),
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < MOST_MEMORY, done.stderr

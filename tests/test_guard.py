@@ -1,4 +1,4 @@
-"""Bad numbers do not spread, a batch in parts is the batch, and running out of memory is one line."""
+"""Bad numbers do not spread, a batch in parts is the batch, a full memory is one line."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -14,7 +14,15 @@ from tinyreason.errors import UserError
 from tinyreason.guard import PATIENCE, Guard, only_if
 from tinyreason.trainer import Trainer
 
-SMALL = ("task=sudoku", "scale=small", "task.side=4", "batch=6", "model.width=16", "model.heads=2", "optim.warmup=2")
+SMALL = (
+    "task=sudoku",
+    "scale=small",
+    "task.side=4",
+    "batch=6",
+    "model.width=16",
+    "model.heads=2",
+    "optim.warmup=2",
+)
 PUZZLES = ("model.prefix=1", "model.puzzle_embedding=true")
 OPTIMIZERS = {
     "adam_atan2": (),
@@ -37,12 +45,14 @@ def everything(trainer: Trainer) -> list[torch.Tensor]:
 
 @contextmanager
 def spoilt(trainer: Trainer, where: str, value: float) -> Iterator[None]:
-    """Steps are bad: by their loss, or by one row of the gradient of the answer's head or of the tokens."""
+    """Steps are bad: by their loss, or a row of the gradient of the answer's head or the tokens."""
     honest, handle = trainer.cross_entropy, None
     if where == "loss":
         trainer.cross_entropy = lambda logits, labels: honest(logits, labels) * value
     else:
-        victim = trainer.model.heads.answer.weight if where == "answer" else trainer.model.encoder.tokens
+        victim = (
+            trainer.model.heads.answer.weight if where == "answer" else trainer.model.encoder.tokens
+        )
         handle = victim.register_hook(lambda g: g.index_fill(0, torch.tensor([1]), value))
     yield
     trainer.cross_entropy = honest
@@ -56,16 +66,16 @@ def spoilt(trainer: Trainer, where: str, value: float) -> Iterator[None]:
 def test_a_bad_step_moves_nothing_and_the_next_one_does(optimizer, where, value, counted):
     trainer = trainer_of(*PUZZLES, *OPTIMIZERS[optimizer])
     for _ in range(2):
-        trainer.segment()
+        trainer.step()
     trainer.meter.read()
     before = everything(trainer)
     with spoilt(trainer, where, value):
-        trainer.segment()
+        trainer.step()
     after = everything(trainer)
     assert len(before) == len(after)
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
     assert trainer.carry.halted.all()  # what may have spoilt the latents is gone
-    trainer.segment()
+    trainer.step()
     assert not torch.equal(everything(trainer)[0], before[0])
     assert all(t.isfinite().all() for t in everything(trainer))
     record = trainer.meter.read()
@@ -80,12 +90,14 @@ def test_a_bad_first_step_leaves_fresh_optimizers(optimizer):
     trainer, other = (trainer_of(*PUZZLES, *OPTIMIZERS[optimizer]) for _ in range(2))
     parameters = [p.detach().clone() for p in trainer.model.parameters()]
     with spoilt(trainer, "answer", float("nan")):
-        trainer.segment()
-    assert all(torch.equal(a, b) for a, b in zip(parameters, trainer.model.parameters(), strict=True))
+        trainer.step()
+    assert all(
+        torch.equal(a, b) for a, b in zip(parameters, trainer.model.parameters(), strict=True)
+    )
     moments = trainer.moved()[len(parameters) : len(trainer.optimizers.moved())]
     assert moments
     assert not any(m.any() for m in moments)
-    other.segment()
+    other.step()
     assert len(other.moved()) == len(trainer.moved())
 
 
@@ -117,14 +129,14 @@ def test_bad_steps_of_the_past_do_not_end_a_run_that_goes_on():
     trainer = trainer_of()
     with spoilt(trainer, "loss", float("nan")):
         for _ in range(PATIENCE):
-            trainer.segment()
+            trainer.step()
     assert trainer.guard.lost()
     for still_bad in (False, True):
         other = trainer_of()
         other.load_state_dict(trainer.state_dict())
         assert not other.guard.lost()
         with spoilt(other, "loss", float("nan")) if still_bad else nullcontext():
-            other.segment()
+            other.step()
         assert other.guard.lost() == still_bad
 
 
@@ -133,36 +145,38 @@ def bad_run(*words: str) -> train.Config:
     return replace(tiny.config(*SMALL, *few, *words), name="bad")
 
 
-def test_the_checkpoint_to_begin_again_from_is_not_the_one_that_made_the_steps_bad(tmp_path, monkeypatch):
-    """A rate so large that the weights of one step are finite and enormous, and the next step is not."""
+def test_the_checkpoint_to_begin_again_from_is_not_the_one_that_made_the_steps_bad(
+    tmp_path, monkeypatch
+):
+    """A rate so large that the weights of a step are finite and enormous; the next step is not."""
     monkeypatch.chdir(tmp_path)
     config = bad_run("save_every=1")
-    segment = Trainer.segment
+    step = Trainer.step
 
     def wild(trainer: Trainer) -> None:
-        if trainer.step == 5:
+        if trainer.steps == 5:
             for p in trainer.model.parameters():
                 p.data *= 1e30
-        segment(trainer)
+        step(trainer)
 
-    monkeypatch.setattr(Trainer, "segment", wild)
+    monkeypatch.setattr(Trainer, "step", wild)
     with pytest.raises(UserError, match=r"resume=runs/bad/checkpoints/step_00000004\.pt"):
         train.train(config)
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "segment", segment)
+        patch.setattr(Trainer, "step", step)
         train.train(replace(config, name="again", resume="runs/bad/checkpoints/step_00000004.pt"))
 
 
 def test_ten_bad_steps_stop_the_run_and_say_where_to_begin_again(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = bad_run("save_every=3")
-    segment = Trainer.segment
+    step = Trainer.step
 
     def bad_from_7_on(trainer: Trainer) -> None:
-        with spoilt(trainer, "loss", float("nan")) if trainer.step >= 7 else nullcontext():
-            segment(trainer)
+        with spoilt(trainer, "loss", float("nan")) if trainer.steps >= 7 else nullcontext():
+            step(trainer)
 
-    monkeypatch.setattr(Trainer, "segment", bad_from_7_on)
+    monkeypatch.setattr(Trainer, "step", bad_from_7_on)
     with pytest.raises(UserError) as stopped:
         train.train(config)
     said = str(stopped.value)
@@ -184,10 +198,12 @@ def test_a_batch_in_parts_has_the_gradient_of_the_batch(model, dtype, tolerance,
         trainer = trainer_of(model, f"model.dtype={dtype}", *PUZZLES, *words)
         trainer.model.to(getattr(torch, dtype))
         for p in trainer.model.parameters():
-            p.data += 0.01 * torch.sin(torch.arange(p.numel()).view_as(p))  # the halting head starts at 0
-        carry = trainer.refilled()
+            p.data += 0.01 * torch.sin(
+                torch.arange(p.numel()).view_as(p)
+            )  # the halting head starts at 0
+        carry = trainer.carry.refill(trainer.feed.take(trainer.carry.halted))
         for rows in trainer.parts:
-            trainer.gradients(carry.select(rows))
+            trainer.forward_backward(carry.select(rows), trainer.depth.full, rows)
         table = torch.cat(trainer.model.encoder.puzzles.gradients())
         found.append([p.grad for p in trainer.model.parameters()] + [table])
     for whole, parts in zip(*found, strict=True):
@@ -196,11 +212,15 @@ def test_a_batch_in_parts_has_the_gradient_of_the_batch(model, dtype, tolerance,
 
 
 def test_a_run_in_parts_halts_and_logs_as_the_whole():
-    whole, parts = trainer_of("model=trm", *PUZZLES), trainer_of("model=trm", *PUZZLES, "micro_batch=4")
-    assert [rows.stop - rows.start for rows in parts.parts] == [4, 4]  # the last one is cut by the batch of 6
+    whole, parts = (
+        trainer_of("model=trm", *PUZZLES),
+        trainer_of("model=trm", *PUZZLES, "micro_batch=4"),
+    )
+    sizes = [rows.stop - rows.start for rows in parts.parts]
+    assert sizes == [4, 2]  # the last one is cut by the batch of 6
     for _ in range(3):
-        whole.segment()
-        parts.segment()
+        whole.step()
+        parts.step()
     assert torch.equal(whole.carry.segments, parts.carry.segments)
     assert torch.equal(whole.carry.batch.inputs, parts.carry.batch.inputs)
     ours, theirs = whole.meter.read(), parts.meter.read()
@@ -210,20 +230,22 @@ def test_a_run_in_parts_halts_and_logs_as_the_whole():
 def test_running_out_of_memory_says_what_to_type(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = replace(
-        tiny.config(*SMALL, "task.train_puzzles=4", "task.valid_puzzles=0", "task.test_puzzles=2"), name="a"
+        tiny.config(*SMALL, "task.train_puzzles=4", "task.valid_puzzles=0", "task.test_puzzles=2"),
+        name="a",
     )
 
     def full(trainer: Trainer) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
-    monkeypatch.setattr(Trainer, "segment", full)
-    said = r"out of memory at batch=6, \d\.\d GiB in use at most; type micro_batch=3, model\.checkpoint=true"
+    monkeypatch.setattr(Trainer, "step", full)
+    options = r"micro_batch=3, model\.recompute=true"
+    said = rf"out of memory at batch=6, \d\.\d GiB in use at most; \w+ {options}"
     with pytest.raises(UserError, match=said), train.memory_advice(config):
         train.train(config)
 
     def bug(trainer: Trainer) -> None:
         raise RuntimeError("another")
 
-    monkeypatch.setattr(Trainer, "segment", bug)
+    monkeypatch.setattr(Trainer, "step", bug)
     with pytest.raises(RuntimeError, match="another"), train.memory_advice(config):
         train.train(config)

@@ -1,13 +1,16 @@
-"""When puzzles leave their slots: reference (the published rules, targets and exploration law), determinism."""
+"""When puzzles leave their slots: reference (published rules, targets, exploration law)."""
 
 import math
 
 import pytest
 import torch
+from torch import Tensor
 
+from eval.speed import random_trainer
 from tests import tiny
 from tinyreason.errors import UserError
 from tinyreason.halting import RULES, make_halting
+from tinyreason.losses import Loss
 from tinyreason.models import Read
 
 ROWS = 40_000
@@ -19,17 +22,18 @@ def read_of(halt: list[list[float]]) -> Read:
 
 def saying(finished: bool, rows: int = ROWS) -> Read:
     """Every slot's head is sure."""
-    return Read(torch.zeros(rows, 1, 2), torch.tensor([[5.0, -5.0] if finished else [-5.0, 5.0]]).expand(rows, 2))
+    return Read(
+        torch.zeros(rows, 1, 2),
+        torch.tensor([[5.0, -5.0] if finished else [-5.0, 5.0]]).expand(rows, 2),
+    )
 
 
-def done(rule: str, read: Read, segments, *, most: int = 16, exploration: float = 0.0, seed: int = 0):
+def done(
+    rule: str, read: Read, segments, *, most: int = 16, exploration: float = 0.0, seed: int = 0
+):
     halting = make_halting(tiny.halting_config(rule, most, exploration))
     segments = torch.as_tensor(segments, dtype=torch.int32).expand(len(read.halt))
     return halting.done(read, segments, torch.Generator().manual_seed(seed))
-
-
-def forbidden():
-    raise AssertionError("this rule must not look ahead")
 
 
 def sigmoid(x: float) -> float:
@@ -81,7 +85,8 @@ def test_one_in_ten_is_made_to_stay_for_a_least_number_uniform_in_2_to_16(rule):
 
 def test_a_certain_exploration_shows_the_least_number_alone():
     shares = [
-        done("correctness", saying(True), k, exploration=1.0, seed=k).double().mean().item() for k in range(1, 17)
+        done("correctness", saying(True), k, exploration=1.0, seed=k).double().mean().item()
+        for k in range(1, 17)
     ]
     assert shares[0] == 0  # 2 is the least least
     assert shares[15] == 1
@@ -130,42 +135,59 @@ CORRECT = torch.tensor([True, False, True])
 READ = [[0.5, -1.0], [0.5, -1.0], [-2.0, 3.0]]
 
 
+def losses_of(rule: str, read: Read, last: Tensor, ahead: Read | None = None) -> dict[str, Loss]:
+    return make_halting(tiny.halting_config(rule)).losses(read, CORRECT, last, ahead)
+
+
 def test_fixed_learns_nothing():
-    assert make_halting(tiny.halting_config("fixed")).loss(read_of(READ), CORRECT, ~CORRECT, forbidden) == {}
+    assert losses_of("fixed", read_of(READ), ~CORRECT) == {}
+    assert not RULES["fixed"].learns
+    assert not RULES["fixed"].looks_ahead
 
 
 def test_correctness_learns_whether_the_answer_is_right_and_never_looks_ahead():
-    losses = make_halting(tiny.halting_config("correctness")).loss(read_of(READ), CORRECT, ~CORRECT, forbidden)
+    losses = losses_of("correctness", read_of(READ), ~CORRECT)
+    assert RULES["correctness"].learns
+    assert not RULES["correctness"].looks_ahead
     assert losses.keys() == {"q_halt_loss"}
     expected = [cross_entropy(0.5, 1), cross_entropy(0.5, 0), cross_entropy(-2.0, 1)]
-    torch.testing.assert_close(losses["q_halt_loss"], torch.tensor(expected))
+    torch.testing.assert_close(losses["q_halt_loss"].value, torch.tensor(expected))
+    assert losses["q_halt_loss"].weight == 0.5
 
 
 def test_correctness_leaves_the_other_logit_alone():
     read = read_of(READ)
-    make_halting(tiny.halting_config("correctness")).loss(read, CORRECT, ~CORRECT, forbidden)[
-        "q_halt_loss"
-    ].sum().backward()
+    losses_of("correctness", read, ~CORRECT)["q_halt_loss"].value.sum().backward()
     assert (read.halt.grad[:, 0] != 0).all()
     assert not read.halt.grad[:, 1].any()
 
 
 def test_q_learning_bootstraps_from_the_next_segment_and_at_the_last_one_from_its_halt_value():
-    calls = []
     ahead = read_of([[1.0, 2.0], [1.0, -2.0], [1.0, 2.0]])
-
-    def look_ahead():
-        calls.append(1)
-        return ahead
-
     last = torch.tensor([False, False, True])
-    losses = make_halting(tiny.halting_config("q_learning")).loss(read_of(READ), CORRECT, last, look_ahead)
+    losses = losses_of("q_learning", read_of(READ), last, ahead)
+    assert RULES["q_learning"].learns
+    assert RULES["q_learning"].looks_ahead
     assert losses.keys() == {"q_halt_loss", "q_continue_loss"}
-    assert len(calls) == 1
+    assert all(loss.weight == 0.5 for loss in losses.values())
     halt = [cross_entropy(0.5, 1), cross_entropy(0.5, 0), cross_entropy(-2.0, 1)]
-    going_on = [cross_entropy(-1.0, sigmoid(2)), cross_entropy(-1.0, sigmoid(1)), cross_entropy(3.0, sigmoid(1))]
-    torch.testing.assert_close(losses["q_halt_loss"], torch.tensor(halt))
-    torch.testing.assert_close(losses["q_continue_loss"], torch.tensor(going_on))
+    going_on = [
+        cross_entropy(-1.0, sigmoid(2)),
+        cross_entropy(-1.0, sigmoid(1)),
+        cross_entropy(3.0, sigmoid(1)),
+    ]
+    torch.testing.assert_close(losses["q_halt_loss"].value, torch.tensor(halt))
+    torch.testing.assert_close(losses["q_continue_loss"].value, torch.tensor(going_on))
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_the_next_segment_is_computed_once_a_step_and_only_where_it_is_needed(rule):
+    words = ("task=sudoku", "scale=small", "task.side=4", "batch=4", f"halting={rule}")
+    trainer, calls = random_trainer(tiny.config(*words, "device=cpu")), []
+    look_ahead = trainer.look_ahead
+    trainer.look_ahead = lambda *args: calls.append(1) or look_ahead(*args)
+    trainer.step()
+    assert len(calls) == (rule == "q_learning")
 
 
 # ---- what is refused

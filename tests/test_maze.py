@@ -38,7 +38,9 @@ OPTIONS = {
     "ties": "unique",
     "augment": False,
 }
-needs_published = pytest.mark.skipif(not PUBLISHED.is_dir(), reason="the published mazes are not beside the checkout")
+needs_published = pytest.mark.skipif(
+    not PUBLISHED.is_dir(), reason="the published mazes are not beside the checkout"
+)
 
 
 def maze(**options) -> Maze:
@@ -95,7 +97,10 @@ def test_the_published_files_give_the_published_arrays():
 @needs_published
 def test_the_tie_break_gives_all_published_answers():
     splits = maze(side=30, source=str(PUBLISHED), train_puzzles=None, test_puzzles=None).load(0)
-    inputs, labels = (np.concatenate([getattr(splits[s], k) for s in ("train", "test")]) for k in ("inputs", "labels"))
+    inputs, labels = (
+        np.concatenate([getattr(splits[s], k) for s in ("train", "test")])
+        for k in ("inputs", "labels")
+    )
     start, goal = (inputs == START).argmax(1), (inputs == GOAL).argmax(1)
     to_goal = engine.distances((inputs != WALL).reshape(-1, 30, 30), goal)
     found = engine.shortest_path(to_goal, start)
@@ -118,7 +123,9 @@ def test_published_answers_are_valid_and_optimal_and_a_damaged_one_is_not():
 
 @needs_published
 def test_rows_that_are_left_over_can_validate():
-    task = maze(side=30, source=str(PUBLISHED), train_puzzles=900, valid_puzzles=300, test_puzzles=None)
+    task = maze(
+        side=30, source=str(PUBLISHED), train_puzzles=900, valid_puzzles=300, test_puzzles=None
+    )
     splits, again, other = task.load(1), task.load(1), task.load(2)
     assert [len(splits[name]) for name in ("train", "valid", "test")] == [900, 100, 1000]
     assert sha(splits["valid"].inputs) == sha(again["valid"].inputs) != sha(other["valid"].inputs)
@@ -132,14 +139,20 @@ def test_the_same_seed_gives_the_same_bytes():
 
 
 def test_test_mazes_do_not_depend_on_how_many_are_trained_on():
-    assert sha(maze().load(0)["test"].inputs) == sha(maze(train_puzzles=5, valid_puzzles=1).load(0)["test"].inputs)
+    assert sha(maze().load(0)["test"].inputs) == sha(
+        maze(train_puzzles=5, valid_puzzles=1).load(0)["test"].inputs
+    )
 
 
 @pytest.mark.parametrize("style", ["random", "perfect"])
 @pytest.mark.parametrize("side", [9, 10])
 def test_generated_mazes_have_one_shortest_path_long_enough(style, side):
     splits = maze(style=style, side=side).load(3)
-    assert {name: len(part) for name, part in splits.items()} == {"train": 200, "valid": 20, "test": 60}
+    assert {name: len(part) for name, part in splits.items()} == {
+        "train": 200,
+        "valid": 20,
+        "test": 60,
+    }
     for part in splits.values():
         for inputs, label in zip(part.inputs, part.labels, strict=True):
             path, ways = slow_search(inputs)
@@ -151,14 +164,18 @@ def test_generated_mazes_have_one_shortest_path_long_enough(style, side):
 def test_bfs_labels_follow_the_published_rule_where_paths_tie():
     part = maze(ties="bfs").load(3)["train"]
     found = [slow_search(inputs) for inputs in part.inputs]
-    assert all(set(path) == drawn_path(label) for (path, _), label in zip(found, part.labels, strict=True))
+    assert all(
+        set(path) == drawn_path(label) for (path, _), label in zip(found, part.labels, strict=True)
+    )
     assert sum(ways > 1 for _, ways in found) > 50
 
 
 @pytest.mark.parametrize("side", [7, 8])
 def test_a_perfect_maze_is_a_tree_that_reaches_every_open_cell(side):
     mazes = engine.perfect(np.random.Generator(np.random.PCG64(0)), 100, side)
-    joints = (mazes[:, 1:] & mazes[:, :-1]).sum((1, 2)) + (mazes[:, :, 1:] & mazes[:, :, :-1]).sum((1, 2))
+    joints = (mazes[:, 1:] & mazes[:, :-1]).sum((1, 2)) + (mazes[:, :, 1:] & mazes[:, :, :-1]).sum(
+        (1, 2)
+    )
     assert (mazes.sum((1, 2)) == 2 * 16 - 1).all()  # 4 x 4 rooms and the doors between them
     assert (joints == mazes.sum((1, 2)) - 1).all()
     steps = engine.distances(mazes, mazes.reshape(100, -1).argmax(1))
@@ -179,7 +196,12 @@ def test_a_wish_that_cannot_be_met_ends_in_one_line():
 
 def test_symmetries_are_the_numbered_ones_and_undone_by_their_inverse():
     grid = np.arange(25).reshape(5, 5)
-    expected = [np.rot90(grid, k) for k in range(4)] + [grid[:, ::-1], grid[::-1], grid.T, np.rot90(grid)[:, ::-1]]
+    expected = [np.rot90(grid, k) for k in range(4)] + [
+        grid[:, ::-1],
+        grid[::-1],
+        grid.T,
+        np.rot90(grid)[:, ::-1],
+    ]
     tables = engine.dihedral_tables(5)
     for k, table in enumerate(tables):
         assert (grid.ravel()[table] == expected[k].ravel()).all()
@@ -191,20 +213,29 @@ def test_symmetries_are_the_numbered_ones_and_undone_by_their_inverse():
 def test_augmented_labels_are_still_valid_and_optimal(ties):
     task = maze(augment=True, ties=ties)
     splits = task.load(0)
-    assert {name: part.copies for name, part in splits.items()} == {"train": 8, "valid": 1, "test": 1}
+    assert {name: part.copies for name, part in splits.items()} == {
+        "train": 8,
+        "valid": 1,
+        "test": 1,
+    }
     rows = splits["train"].rows()
     for k in range(8):
         turned = task.augment(rows, np.full(len(rows.inputs), k), np.random.default_rng(0))
         assert all(result.all() for result in task.check(turned.inputs, turned.labels).values())
         assert (turned.inputs == rows.inputs).all() == (k == 0)
-        back = task.augment(turned, np.full(len(rows.inputs), engine.DIHEDRAL_INVERSE[k]), np.random.default_rng(0))
+        back = task.augment(
+            turned, np.full(len(rows.inputs), engine.DIHEDRAL_INVERSE[k]), np.random.default_rng(0)
+        )
         assert all((a == b).all() for a, b in zip(back, rows, strict=True))
     assert maze().load(0)["train"].copies == 1
 
 
 def test_each_row_is_turned_by_its_own_copy():
     task = maze()
-    rows = Rows(*(np.arange(200, dtype=np.uint8).reshape(2, 100) for _ in range(2)), np.array([3, 4], np.int32))
+    rows = Rows(
+        *(np.arange(200, dtype=np.uint8).reshape(2, 100) for _ in range(2)),
+        np.array([3, 4], np.int32),
+    )
     turned = task.augment(rows, np.array([0, 6]), np.random.default_rng(0))
     assert (turned.inputs[0] == rows.inputs[0]).all()
     assert (turned.labels[1].reshape(10, 10) == rows.labels[1].reshape(10, 10).T).all()
@@ -247,14 +278,19 @@ def test_padding_or_nonsense_tokens_are_not_an_answer():
 def is_chain(inputs: np.ndarray, answer: np.ndarray) -> bool:
     """Another definition of a path: one piece, S and G with one neighbour in it, every other cell with two."""
     cells = {divmod(cell, 4) for cell in drawn_path(answer)}
-    beside = {(y, x): [c for c in ((y + 1, x), (y, x - 1), (y, x + 1), (y - 1, x)) if c in cells] for y, x in cells}
+    beside = {
+        (y, x): [c for c in ((y + 1, x), (y, x - 1), (y, x + 1), (y - 1, x)) if c in cells]
+        for y, x in cells
+    }
     ends = [divmod(list(inputs).index(end), 4) for end in (START, GOAL)]
     reached, edge = {ends[0]}, [ends[0]]
     while edge:
         new = [c for c in beside[edge.pop()] if c not in reached]
         reached.update(new)
         edge += new
-    return reached == cells and all(len(near) == 1 + (cell not in ends) for cell, near in beside.items())
+    return reached == cells and all(
+        len(near) == 1 + (cell not in ends) for cell, near in beside.items()
+    )
 
 
 def test_every_drawing_on_a_small_maze_is_judged_right_in_every_orientation():
@@ -330,7 +366,10 @@ GOOD = "S  # # #   G#   ", "S  #o# #oooG#   "
 def test_a_malformed_row_is_refused_with_file_and_row(tmp_path, question, answer, why):
     file = tmp_path / "train.csv"
     rows = [GOOD, GOOD, (question, answer), GOOD]
-    file.write_text("source,question,answer,rating\n" + "".join(f"x,{q},{a},0\n" for q, a in rows), encoding="utf-8")
+    file.write_text(
+        "source,question,answer,rating\n" + "".join(f"x,{q},{a},0\n" for q, a in rows),
+        encoding="utf-8",
+    )
     with pytest.raises(UserError) as caught:
         maze(side=4).read(file)
     assert str(caught.value).startswith(f"{file}:4: ")
@@ -355,7 +394,9 @@ def test_generated_mazes_survive_a_csv_and_one_file_is_split(tmp_path):
     assert (again.labels == part.labels).all()
     splits = maze(source=str(file), train_puzzles=None).load(0)
     assert {name: len(p) for name, p in splits.items()} == {"test": 60, "train": 140, "valid": 0}
-    with pytest.raises(UserError, match=r"task.train_puzzles=200: .*all.csv has 140 of its 200 rows left"):
+    with pytest.raises(
+        UserError, match=r"task.train_puzzles=200: .*all.csv has 140 of its 200 rows left"
+    ):
         maze(source=str(file)).load(0)
     with pytest.raises(UserError, match=r"task\.test_puzzles: say how many"):
         maze(source=str(file), test_puzzles=None).load(0)

@@ -1,18 +1,21 @@
 """Networks: reference (published sizes, initialisation, positions), determinism, invariants."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 from tests import tiny
 from tinyreason.checkpoint import digest
+from tinyreason.depth import make_depth
 from tinyreason.encoder import GridPositions, Learned
 from tinyreason.errors import UserError
 from tinyreason.layers import Rotary, norm, truncated_normal
 from tinyreason.models import Read, make_model, parameter_count
+from tinyreason.noise import NoNoise
 from tinyreason.puzzle import Batch, Facts
-from tinyreason.recursion import Depth
+from tinyreason.recursion import Depth, make_gradient
 
 META = torch.device("meta")
 SUDOKU = Facts(vocab_size=11, grid=(9, 9), box=(3, 3))
@@ -34,7 +37,10 @@ def same_tokens(token: int = 1) -> Batch:
     ("words", "counts"),
     [
         (("model=trm",), (6_828_034, 6_822_914, 6_829_058)),
-        (("model=trm", "model.mix=mixer", "model.positions=none"), (5_028_866, 18_795_522, 18_801_666)),
+        (
+            ("model=trm", "model.mix=mixer", "model.positions=none"),
+            (5_028_866, 18_795_522, 18_801_666),
+        ),
         (("model=hrm",), (27_275_266, 27_270_146, 27_276_290)),
     ],
     ids=["trm-attention", "trm-mixer", "hrm"],
@@ -48,8 +54,10 @@ def test_published_parameter_counts(words, counts):
 
 
 def test_the_published_depths():
-    assert tiny.config("scale=paper", "model=trm", "task=sudoku").model.depth == Depth(18, 6)
-    assert tiny.config("scale=paper", "model=hrm", "task=sudoku").model.depth == Depth(4, 1)
+    for name, depth in (("trm", Depth(18, 6)), ("hrm", Depth(4, 1))):
+        config = tiny.config("scale=paper", f"model={name}", "task=sudoku")
+        gradient = make_gradient(config.gradient, config.model.cycle)
+        assert make_depth(config.depth, config.model.recursions, gradient).full == depth
 
 
 @pytest.mark.parametrize("std", [0.02, 1.0])
@@ -72,7 +80,8 @@ def test_initialisation():
         "core.blocks.0.mix.qkv.weight": 128**-0.5,
         "core.blocks.0.mix.out.weight": 128**-0.5,
         "core.blocks.0.mlp.gate_up.weight": 128**-0.5,
-        "core.blocks.0.mlp.down.weight": 384**-0.5,  # 4 * 128 * 2 / 3 = 341.3, up to a multiple of 64
+        "core.blocks.0.mlp.down.weight": 384
+        ** -0.5,  # 4 * 128 * 2 / 3 = 341.3, up to a multiple of 64
         "heads.answer.weight": 128**-0.5,
     }
     parameters = dict(model.named_parameters())
@@ -87,7 +96,7 @@ def test_initialisation():
 
 def test_the_states_start_at_fixed_vectors_that_are_the_same_at_every_position():
     model = tiny.model(width=512, heads=2)
-    start = model.start(torch.zeros(3, 18, 512))
+    start = model.start(torch.zeros(3, 18, 512), NoNoise())
     learned = dict(model.named_parameters())
     for name, z in start._asdict().items():
         vector = model.state_dict()[f"start_{name}"]  # a buffer: saved, not learned
@@ -123,7 +132,9 @@ def test_rotary_turns_each_pair_by_its_frequency():
     position, turned = 7, rotary(x)[0, 0, 7]
     for i, frequency in enumerate((1.0, 0.01)):  # theta^0, theta^(-1/2)
         a, b, angle = x[0, 0, position, i], x[0, 0, position, i + 2], position * frequency
-        expected = torch.stack((a * math.cos(angle) - b * math.sin(angle), b * math.cos(angle) + a * math.sin(angle)))
+        expected = torch.stack(
+            (a * math.cos(angle) - b * math.sin(angle), b * math.cos(angle) + a * math.sin(angle))
+        )
         torch.testing.assert_close(turned[[i, i + 2]], expected)
 
 
@@ -163,7 +174,9 @@ def test_the_encoder_scales_tokens_and_prefix_by_the_root_of_the_width():
     model, batch = tiny.model(width=16), tiny.batch()
     x = model.encode(batch).detach()
     assert x.shape == (4, 18, 16)
-    assert not x[:, :2].any()  # the puzzle embedding starts at zero, the other prefix tokens are registers
+    assert not x[
+        :, :2
+    ].any()  # the puzzle embedding starts at zero, the other prefix tokens are registers
     torch.testing.assert_close(x[:, 2:], 4 * model.encoder.tokens.detach()[batch.inputs.long()])
 
 
@@ -184,13 +197,15 @@ def test_the_puzzle_embedding_changes_the_answer_and_is_no_parameter():
     batch = tiny.batch()
     before, after = [], []
     for answers in (before, after):
-        answers.append(model(model.start(model.encode(batch)), batch, DEPTH)[1].logits.detach())
+        answers.append(tiny.read(model, batch, DEPTH).logits.detach())
         model.encoder.puzzles.table[1] = 3.0
     changed = (before[0] != after[0]).flatten(1).any(1)
     assert changed.tolist() == [False, True, False, False]
 
 
-@pytest.mark.parametrize(("positions", "sees"), [("rotary", False), ("none", False), ("learned", True), ("grid", True)])
+@pytest.mark.parametrize(
+    ("positions", "sees"), [("rotary", False), ("none", False), ("learned", True), ("grid", True)]
+)
 def test_what_is_added_to_the_cells(positions, sees):
     """Rotary positions act inside attention alone."""
     model = tiny.model(positions=positions)
@@ -201,18 +216,19 @@ def test_what_is_added_to_the_cells(positions, sees):
 def test_attention_without_positions_cannot_tell_cells_apart_and_rotary_can():
     for positions, differs in (("none", False), ("rotary", True)):
         model = tiny.model(positions=positions)
-        logits = model(model.start(model.encode(same_tokens())), same_tokens(), DEPTH)[1].logits.detach()
+        logits = tiny.read(model, same_tokens(), DEPTH).logits.detach()
         assert ((logits - logits[:, :1]).abs().max() > 1e-3) == differs
 
 
 # ---- forward
 
 
-@pytest.mark.parametrize("recursion", ["trm", "hrm", "single_z"])
+@pytest.mark.parametrize("name", ["trm", "hrm", "single_z"])
 @pytest.mark.parametrize("mix", ["attention", "mixer"])
-def test_shapes(recursion, mix):
-    model, batch = tiny.model(recursion=recursion, mix=mix, positions="none"), tiny.batch()
-    state, read = model(model.start(model.encode(batch)), batch, DEPTH)
+def test_shapes(name, mix):
+    model, batch = tiny.model(name, mix=mix, positions="none"), tiny.batch()
+    state, (read,), penalties = tiny.segment(model, batch, DEPTH)
+    assert penalties == {}
     assert all(z.shape == (4, 18, 16) for z in state)
     assert read.logits.shape == (4, 16, 6)
     assert read.halt.shape == (4, 2)
@@ -225,16 +241,16 @@ def test_the_answer_is_read_off_the_first_latent_without_the_prefix():
     model, batch = tiny.model(), tiny.batch()
     with torch.no_grad():
         model.heads.halt.weight.normal_()
-    state, read = model(model.start(model.encode(batch)), batch, DEPTH)
+    state, (read,), _ = tiny.segment(model, batch, DEPTH)
     torch.testing.assert_close(read.logits, (state.z_H @ model.heads.answer.weight.T)[:, 2:])
     torch.testing.assert_close(read.halt, state.z_H[:, 0] @ model.heads.halt.weight.T - 5)
 
 
-@pytest.mark.parametrize("recursion", ["trm", "hrm", "single_z"])
-def test_rows_of_a_batch_do_not_see_each_other(recursion):
-    model, batch, other = tiny.model(recursion=recursion), tiny.batch(), tiny.batch(seed=1)
+@pytest.mark.parametrize("name", ["trm", "hrm", "single_z"])
+def test_rows_of_a_batch_do_not_see_each_other(name):
+    model, batch, other = tiny.model(name), tiny.batch(), tiny.batch(seed=1)
     mixed = batch.map(lambda a, b: torch.cat((a[:1], b[1:])), other)
-    read, read_mixed = (model(model.start(model.encode(b)), b, DEPTH)[1] for b in (batch, mixed))
+    read, read_mixed = (tiny.read(model, b, DEPTH) for b in (batch, mixed))
     torch.testing.assert_close(read.logits[0], read_mixed.logits[0])
     assert (read.logits[1:] != read_mixed.logits[1:]).any()
 
@@ -244,16 +260,16 @@ def test_every_cell_sees_every_cell(mix):
     model, batch = tiny.model(mix=mix, positions="none"), tiny.batch(1)
     changed = batch.map(torch.clone)
     changed.inputs[0, 5] = changed.inputs[0, 5] % 5 + 1
-    a, b = (model(model.start(model.encode(x)), x, DEPTH)[1].logits.detach() for x in (batch, changed))
+    a, b = (tiny.read(model, x, DEPTH).logits.detach() for x in (batch, changed))
     assert ((a - b).abs().amax(-1) > 1e-6).all()
 
 
-@pytest.mark.parametrize("recursion", ["trm", "hrm"])
-def test_bf16_is_close_to_float32_and_its_weights_stay_float32(recursion):
+@pytest.mark.parametrize("name", ["trm", "hrm"])
+def test_bf16_is_close_to_float32_and_its_weights_stay_float32(name):
     batch, reads = tiny.batch(8), {}
     for dtype in ("float32", "bfloat16"):
-        model = tiny.model(recursion=recursion, dtype=dtype, width=64)
-        state, reads[dtype] = model(model.start(model.encode(batch)), batch, DEPTH)
+        model = tiny.model(name, dtype=dtype, width=64)
+        state, (reads[dtype],), _ = tiny.segment(model, batch, DEPTH)
         assert all(z.dtype == getattr(torch, dtype) for z in state)
         assert reads[dtype].halt.dtype == torch.float32
         (reads[dtype].logits.float().square().mean() + reads[dtype].halt.mean()).backward()
@@ -277,9 +293,13 @@ def test_a_seed_gives_the_same_weights_and_another_seed_others():
 
 
 def test_trm_has_one_network_and_hrm_two_of_the_same_size():
-    trm, hrm = tiny.model(), tiny.model(recursion="hrm")
+    trm, hrm = tiny.model(), tiny.model("hrm")
     shared = sum(p.numel() for p in trm.core.parameters())
     assert parameter_count(hrm) - parameter_count(trm) == shared
+    uneven = tiny.model("hrm", layers=2, H_layers=3, L_layers=1)
+    assert (len(uneven.core_H.blocks), len(uneven.core_L.blocks)) == (3, 1)
+    half = tiny.model("hrm", layers=2, H_layers=3)
+    assert (len(half.core_H.blocks), len(half.core_L.blocks)) == (3, 2)
     assert not torch.equal(next(hrm.core_H.parameters()), next(hrm.core_L.parameters()))
 
 
@@ -289,7 +309,7 @@ def test_trm_has_one_network_and_hrm_two_of_the_same_size():
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"recursion": "trn"}, ("model.recursion=trn", "trm", "hrm", "single_z")),
+        ({"name": "trn"}, ("model.name=trn", "trm", "hrm", "single_z")),
         ({"mix": "mlp"}, ("model.mix=mlp", "attention", "mixer")),
         ({"positions": "rope"}, ("model.positions=rope", "rotary", "learned", "grid", "none")),
         ({"dtype": "fp8"}, ("model.dtype=fp8", "auto", "bfloat16")),
@@ -299,15 +319,16 @@ def test_trm_has_one_network_and_hrm_two_of_the_same_size():
     ],
 )
 def test_a_model_that_cannot_be_is_refused_in_one_line(changes, words):
+    config = replace(tiny.model_config(), **changes)
     with pytest.raises(UserError) as caught:
-        tiny.model(**changes)
+        make_model(config, tiny.FACTS, tiny.CPU)
     assert all(word in str(caught.value) for word in words)
     assert "\n" not in str(caught.value)
 
 
 def test_without_prefix_and_embedding_the_first_cell_says_whether_to_halt():
     model = tiny.model(prefix=0, puzzle_embedding=False)
-    state, read = model(model.start(model.encode(tiny.batch())), tiny.batch(), DEPTH)
+    state, (read,), _ = tiny.segment(model, tiny.batch(), DEPTH)
     assert isinstance(read, Read)
     assert state.z_H.shape == (4, 16, 16)
     assert read.logits.shape == (4, 16, 6)

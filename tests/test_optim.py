@@ -1,17 +1,19 @@
-"""What moves the weights: reference (scalar loops in float64), determinism (a saved optimizer goes on bitwise)."""
+"""What moves the weights: reference (scalar loops in float64), and invariants."""
 
 import math
 from dataclasses import replace
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tests import tiny
 from tinyreason.average import Average
 from tinyreason.errors import UserError
-from tinyreason.optim import AdamATan2, OptimConfig, Optimizers, schedule
+from tinyreason.layers import Norm
+from tinyreason.optim import RULES, AdamATan2, OptimConfig, Optimizers, schedule
 from tinyreason.recursion import Depth
+from tinyreason.tags import tagged
 
 CONFIG = OptimConfig(
     rule="adam_atan2",
@@ -32,7 +34,7 @@ CONFIG = OptimConfig(
 def backward(model: nn.Module, k: int) -> None:
     """Gradients of step `k` of some training."""
     batch = tiny.batch(seed=k)
-    _, read = model(model.start(model.encode(batch)), batch, Depth(4, 2))
+    read = tiny.read(model, batch, Depth(4, 2))
     (read.logits.square().mean() + read.halt.square().mean()).backward()
 
 
@@ -64,7 +66,7 @@ class Scalar:
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-6)])
 @pytest.mark.parametrize("decay", [0.0, 1.0])
 def test_adam_atan2_equals_a_scalar_loop_over_200_steps(dtype, tolerance, decay):
-    """With a rate that moves and is sometimes 0, and gradients that are sometimes 0, tiny or huge."""
+    """With a rate that moves and is sometimes 0, and gradients of 0, tiny and huge ones."""
     torch.manual_seed(0)
     params = [nn.Parameter(torch.randn(shape, dtype=dtype) / 10) for shape in ((3, 2), (4,))]
     scalars = [[Scalar(x) for x in p.detach().double().flatten().tolist()] for p in params]
@@ -99,6 +101,33 @@ def test_a_parameter_without_gradient_stays_and_a_zero_gradient_moves_nothing_bu
     torch.testing.assert_close(zero.detach(), torch.full((2,), 0.95))
 
 
+@pytest.mark.parametrize("rule", ["adam_atan2", "adamw"])
+def test_a_parameter_without_gradient_does_not_change_how_the_others_move(rule):
+    """Wherever it stands among them; it begins to count its steps at its first gradient."""
+    torch.manual_seed(0)
+    start, gradients = torch.randn(3, 4), torch.randn(9, 3, 4)
+
+    def moved(absent: int | None, steps: range) -> list[Tensor]:
+        """Three parameters after `steps`; the one numbered `absent` has no gradient for 4 steps."""
+        params = [nn.Parameter(start[i].clone()) for i in range(3)]
+        options = {"lr": 0.1, "betas": (0.9, 0.95), "weight_decay": 0.1}
+        optimizer = RULES[rule](params, **options)
+        for k in steps:
+            for i, p in enumerate(params):
+                p.grad = None if i == absent and k < 4 else gradients[k, i].clone()
+            optimizer.step()
+        return [p.detach() for p in params]
+
+    everybody = moved(None, range(9))
+    for absent in range(3):
+        found = moved(absent, range(9))
+        others = [i for i in range(3) if i != absent]
+        assert all(torch.equal(found[i], everybody[i]) for i in others)
+        late = moved(None, range(4, 9))  # as if the first four steps had not been
+        torch.testing.assert_close(found[absent], late[absent])
+        assert not torch.equal(found[absent], everybody[absent])
+
+
 # ---- the schedule
 
 
@@ -121,18 +150,22 @@ def test_without_warm_up_the_first_step_has_the_full_rate(warmup):
 
 @pytest.mark.parametrize("matrices", ["same", "muon"])
 def test_every_step_is_taken_at_its_own_rate(matrices):
-    """Seen from the optimizers: the rate that lies in the group when step k is taken."""
+    """Seen from the optimizers: the rate that lies in each group when step k is taken."""
     model = tiny.model()
     optimizers, rates = Optimizers(model, replace(CONFIG, matrices=matrices), steps=8), []
     for optimizer in optimizers.optimizers:
-        optimizer.register_step_pre_hook(lambda o, *_: rates.append(o.param_groups[0]["lr"]))
+        optimizer.register_step_pre_hook(
+            lambda o, *_: rates.extend(group["lr"] for group in o.param_groups)
+        )
     trained(model, optimizers, range(8))
     bases = (1e-2, 2e-2) if matrices == "muon" else (1e-2,)
-    assert rates == pytest.approx([base * schedule(k, 3, 8, 0.1) for k in range(1, 9) for base in bases])
+    assert rates == pytest.approx(
+        [base * schedule(k, 3, 8, 0.1) for k in range(1, 9) for base in bases]
+    )
 
 
 def test_the_schedule_moves_the_weights_as_the_scalar_loop_says():
-    """End to end: heads.halt.bias under Optimizers against the scalar reference with the published rate law."""
+    """End to end: heads.halt.bias under Optimizers, against the scalar reference at its rates."""
     model = tiny.model()
     optimizers = Optimizers(model, CONFIG, steps=6)
     scalars = [Scalar(x) for x in model.heads.halt.bias.tolist()]
@@ -147,9 +180,9 @@ def test_the_schedule_moves_the_weights_as_the_scalar_loop_says():
 # ---- which rule takes which weights
 
 
-@pytest.mark.parametrize("recursion", ["trm", "hrm", "single_z"])
-def test_muon_takes_exactly_the_matrices_of_the_cores(recursion):
-    model = tiny.model(recursion=recursion, positions="learned")
+@pytest.mark.parametrize("name", ["trm", "hrm", "single_z"])
+def test_muon_takes_exactly_the_matrices_of_the_cores(name):
+    model = tiny.model(name, positions="learned")
     rest, muon = Optimizers(model, replace(CONFIG, matrices="muon"), steps=8).optimizers
     assert isinstance(rest, AdamATan2)
     assert isinstance(muon, torch.optim.Muon)
@@ -163,6 +196,71 @@ def test_muon_takes_exactly_the_matrices_of_the_cores(recursion):
     }
     assert taken == set(names.values()) - left
     assert all(name.startswith("core") for name in taken)
+
+
+class Tagged(nn.Module):
+    """A parameter of each kind."""
+
+    def __init__(self):
+        super().__init__()
+        self.plain = nn.Parameter(torch.ones(4, 4))
+        self.kept = tagged(nn.Parameter(torch.ones(4)), decay=False)
+        self.slow = tagged(nn.Parameter(torch.ones(4)), lr_scale=0.25)
+        self.both = tagged(nn.Parameter(torch.ones(4)), decay=False, lr_scale=0.25)
+        self.matrix = tagged(nn.Parameter(torch.eye(4)), matrix=True)
+        self.slow_matrix = tagged(nn.Parameter(torch.eye(4)), matrix=True, lr_scale=0.25)
+
+    def step(self, optimizers: Optimizers, gradient: float) -> dict[str, Tensor]:
+        """How far each has moved."""
+        before = {name: p.detach().clone() for name, p in self.named_parameters()}
+        for p in self.parameters():
+            p.grad = gradient * torch.ones_like(p)
+        optimizers.step(torch.tensor(True))
+        return {name: p.detach() - before[name] for name, p in self.named_parameters()}
+
+
+@pytest.mark.parametrize("rule", ["adam_atan2", "adamw"])
+def test_decay_spares_what_is_tagged_and_the_rate_is_scaled(rule):
+    """With a gradient of 0 nothing but decay moves a weight of 1."""
+    model = Tagged()
+    config = replace(CONFIG, rule=rule, warmup=0, min_lr_ratio=1.0)
+    moved = model.step(Optimizers(model, config, steps=8), 0.0)
+    decay = {name: moved[name].flatten()[0].item() for name in moved}
+    full = -1e-2 * 0.1
+    expected = {"plain": full, "kept": 0.0, "slow": full / 4, "both": 0.0}
+    expected |= {"matrix": full, "slow_matrix": full / 4}
+    assert decay == pytest.approx(expected, rel=1e-3)
+
+    model = Tagged()
+    config = replace(config, weight_decay=0.0)
+    moved = model.step(Optimizers(model, config, steps=8), 1.0)
+    size = moved["plain"].flatten()[0].item()
+    assert size < -5e-3
+    torch.testing.assert_close(moved["kept"], torch.full((4,), size))
+    for name in ("slow", "both", "slow_matrix"):
+        torch.testing.assert_close(moved[name], torch.full_like(moved[name], size / 4))
+
+
+@pytest.mark.parametrize("matrices", ["same", "muon"])
+def test_every_group_is_scheduled(matrices):
+    model = Tagged()
+    optimizers = Optimizers(model, replace(CONFIG, matrices=matrices), steps=8)
+    groups = [group for o in optimizers.optimizers for group in o.param_groups]
+    assert sum(len(group["params"]) for group in groups) == 6
+    full = sorted(group["full_lr"] for group in groups)
+    base = [2.5e-3, 2.5e-3, 1e-2, 1e-2]
+    assert full == pytest.approx(sorted([*base, *([5e-3, 2e-2] if matrices == "muon" else [])]))
+    for k in range(1, 9):
+        model.step(optimizers, 1.0)
+        for group in groups:
+            assert group["lr"] == pytest.approx(group["full_lr"] * schedule(k, 3, 8, 0.1))
+
+
+def test_norms_with_a_weight_are_not_decayed():
+    model = nn.Module()
+    model.norm = Norm(4)
+    (only,) = Optimizers(model, CONFIG, steps=8).optimizers
+    assert [group["weight_decay"] for group in only.param_groups] == [0.0]
 
 
 def test_without_muon_one_rule_takes_all():
@@ -192,7 +290,9 @@ def test_clipping_bounds_the_gradient_norm_and_leaves_its_direction(clip):
     model, seen = tiny.model(), {}
     optimizers = Optimizers(model, replace(CONFIG, clip=clip), steps=8)
     params = list(model.parameters())
-    optimizers.optimizers[0].register_step_pre_hook(lambda *_: seen.update(after=[p.grad.clone() for p in params]))
+    optimizers.optimizers[0].register_step_pre_hook(
+        lambda *_: seen.update(after=[p.grad.clone() for p in params])
+    )
     backward(model, 0)
     before = torch.cat([p.grad.flatten() for p in params])
     optimizers.step(torch.tensor(True))
@@ -206,14 +306,17 @@ def test_clipping_bounds_the_gradient_norm_and_leaves_its_direction(clip):
 
 
 def test_the_average_follows_the_weights_from_step_1_on():
-    """shadow = d shadow + (1 - d) param after every step, without correction; the shadow begins at the weights."""
+    """shadow = d shadow + (1 - d) param after every step, uncorrected; it begins at the weights."""
     model = tiny.model()
     ema, optimizers = Average(model, 0.9), Optimizers(model, CONFIG, steps=20)
     shadow = {k: p.detach().double().clone() for k, p in model.named_parameters()}
     for k in range(20):
         trained(model, optimizers, range(k, k + 1))
         ema.update(model)
-        shadow = {name: 0.9 * shadow[name] + 0.1 * p.detach().double() for name, p in model.named_parameters()}
+        shadow = {
+            name: 0.9 * shadow[name] + 0.1 * p.detach().double()
+            for name, p in model.named_parameters()
+        }
     for name, p in ema.module.named_parameters():
         torch.testing.assert_close(p.detach().double(), shadow[name], rtol=0, atol=1e-6)
         assert not torch.equal(p, model.get_parameter(name))

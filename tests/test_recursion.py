@@ -1,40 +1,48 @@
-"""How far the gradient reaches: reference (the papers' loops, written out by hand in float64), and invariants."""
+"""How far the gradient reaches: reference (the papers' loops by hand in float64), invariants."""
 
 from itertools import pairwise
 
 import pytest
 import torch
 
+from conf.schema import training_config
+from tests import tiny
 from tinyreason.errors import UserError
-from tinyreason.models import ModelConfig, make_model
+from tinyreason.models import RecursiveModel, State, make_model
+from tinyreason.noise import NoNoise
 from tinyreason.puzzle import Batch, Facts
-from tinyreason.recursion import Depth, depth_of, unroll
+from tinyreason.recursion import GRADIENTS, Depth, Gradient, GradientConfig, make_gradient, unroll
 
 FACTS = Facts(vocab_size=6, grid=(2, 3), num_puzzle_identifiers=3)
 H, L = 2, 3
 SCHEMES = ["one_step", "full", "bptt", *range(1, H * L + 1)]
 
 
-def make(recursion: str, gradient="full", mix: str = "attention"):
+def scheme_of(gradient: str | int, cycle: int | None = L) -> Gradient:
+    """By its name; a number is that many recursions."""
+    if isinstance(gradient, int):
+        return tiny.gradient("last", cycle, recursions=gradient)
+    return tiny.gradient(gradient, cycle)
+
+
+def make(
+    name: str, gradient: str | int = "full", mix: str = "attention"
+) -> tuple[RecursiveModel, Gradient]:
     torch.manual_seed(0)
-    config = ModelConfig(
-        recursion=recursion,
+    config = tiny.model_config(
+        name,
         mix=mix,
-        width=16,
-        heads=2,
-        layers=1,
-        expansion=2,
-        inner_multiple=8,
         H_cycles=H,
         L_cycles=L,
         positions="rotary" if mix == "attention" else "none",
         prefix=1,
-        puzzle_embedding=True,
-        gradient=str(gradient),
-        checkpoint=False,
         dtype="float64",
     )
-    return make_model(config, FACTS, torch.device("cpu")).double(), config.depth
+    return make_model(config, FACTS, tiny.CPU).double(), scheme_of(gradient)
+
+
+def start_of(model: RecursiveModel, batch: Batch) -> State:
+    return model.start(model.encode(batch), NoNoise())
 
 
 def some_batch(rows: int = 3) -> Batch:
@@ -101,7 +109,9 @@ def one_latent(core, z, x, tracked):
 def by_hand(model, latents, x, tracked):
     if len(latents) == 1:
         return one_latent(model.core, *latents, x, tracked)
-    fast, slow = (model.core, model.core) if hasattr(model, "core") else (model.core_L, model.core_H)
+    fast, slow = (
+        (model.core, model.core) if hasattr(model, "core") else (model.core_L, model.core_H)
+    )
     return two_latents(fast, slow, *latents, x, tracked)
 
 
@@ -113,35 +123,41 @@ def gradients(model, latents, read) -> dict[str, torch.Tensor]:
     """Of a fixed random functional of everything that a segment returns, by parameter."""
     generator = torch.Generator().manual_seed(2)
     parts = (*latents, read.logits, read.halt.double())
-    value = sum((p * torch.randn(p.shape, generator=generator, dtype=torch.float64)).sum() for p in parts)
+    value = sum(
+        (p * torch.randn(p.shape, generator=generator, dtype=torch.float64)).sum() for p in parts
+    )
     model.zero_grad()
     value.backward()
-    found = {name: p.grad for name, p in model.named_parameters()} | {"rows": model.encoder.puzzles.gradients()[0]}
+    found = {name: p.grad for name, p in model.named_parameters()} | {
+        "rows": model.encoder.puzzles.gradients()[-1]
+    }
     assert all(g is not None for g in found.values())
     return found
 
 
-def assert_same(model, depth, hand):
-    """One segment by `unroll` and one by `hand(model, latents, x)`: outputs bitwise, gradients to rounding."""
+def assert_same(model, scheme, hand):
+    """A segment by `scheme` and one by `hand(model, latents, x)`: outputs bitwise equal."""
     batch = some_batch()
     with torch.no_grad():  # somewhere in the middle of a puzzle, where all latents differ
-        start, _ = model(model.start(model.encode(batch)), batch, Depth(H, 1))
-    state, read = model(start, batch, depth)
+        begun = tiny.segment(model, batch, Depth(H, 1)).state
+    depth = Depth(H * L, scheme.tracked(H * L))
+    state, (read,), _ = tiny.segment(model, batch, depth, begun, scheme)
     found = gradients(model, state, read)
-    latents = hand(model, start, model.encode(batch))
+    latents = hand(model, begun, model.encode(batch))
     expected_read = model.read(latents)
     expected = gradients(model, latents, expected_read)
-    for ours, theirs in zip((*state, *read), (*latents, *expected_read), strict=True):
+    pairs = zip((*state, *read[:2]), (*latents, *expected_read[:2]), strict=True)
+    for ours, theirs in pairs:
         assert torch.equal(ours, theirs)
     for name in expected:
         torch.testing.assert_close(found[name], expected[name], rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("gradient", SCHEMES)
-@pytest.mark.parametrize("recursion", ["trm", "hrm", "single_z"])
-def test_every_scheme_equals_the_loop_written_out(recursion, gradient):
-    model, depth = make(recursion, gradient)
-    assert_same(model, depth, lambda m, z, x: by_hand(m, z, x, tracked_of(gradient)))
+@pytest.mark.parametrize("name", ["trm", "hrm", "single_z"])
+def test_every_scheme_equals_the_loop_written_out(name, gradient):
+    model, scheme = make(name, gradient)
+    assert_same(model, scheme, lambda m, z, x: by_hand(m, z, x, tracked_of(gradient)))
 
 
 def test_trm_full_is_the_published_loop():
@@ -156,30 +172,29 @@ def test_hrm_one_step_is_the_published_loop():
     assert_same(*make("hrm", "one_step"), lambda m, z, x: hrm_as_published(m, *z, x))
 
 
-@pytest.mark.parametrize("recursion", ["trm", "hrm", "single_z"])
-def test_the_schemes_differ_in_their_gradients_and_not_in_their_outputs(recursion):
-    model, _ = make(recursion)
+@pytest.mark.parametrize("name", ["trm", "hrm", "single_z"])
+def test_the_schemes_differ_in_their_gradients_and_not_in_their_outputs(name):
+    model, _ = make(name)
     batch = some_batch()
     seen = []
     for tracked in range(1, H * L + 1):
-        state, read = model(model.start(model.encode(batch)), batch, Depth(H * L, tracked))
+        state, (read,), _ = tiny.segment(model, batch, Depth(H * L, tracked))
         seen.append((read.logits.detach(), gradients(model, state, read)["encoder.tokens"]))
     assert all(torch.equal(logits, seen[0][0]) for logits, _ in seen)
     for (_, shorter), (_, longer) in pairwise(seen):
         assert (shorter - longer).abs().max() > 1e-6
 
 
-@pytest.mark.parametrize("recursion", ["trm", "hrm", "single_z"])
-def test_only_bptt_reaches_the_latents_that_came_in(recursion):
-    """The slow latent stands still until the end of the first cycle, so it is reached from there on."""
-    model, _ = make(recursion)
+@pytest.mark.parametrize("name", ["trm", "hrm", "single_z"])
+def test_only_bptt_reaches_the_latents_that_came_in(name):
+    """The slow latent stands still in the first cycle, so it is reached from its end on."""
+    model, _ = make(name)
     batch = some_batch()
     for tracked in range(1, H * L + 1):
-        x = model.encode(batch)
-        start = model.latents(*(z.clone().requires_grad_() for z in model.start(x)))
-        _, read = model(start, batch, Depth(H * L, tracked))
+        came_in = model.latents(*(z.clone().requires_grad_() for z in start_of(model, batch)))
+        read = tiny.segment(model, batch, Depth(H * L, tracked), came_in).reads[-1]
         read.logits.sum().backward()
-        reached = {name: z.grad is not None for name, z in start._asdict().items()}
+        reached = {latent: z.grad is not None for latent, z in came_in._asdict().items()}
         assert reached.pop("z_H", tracked > (H - 1) * L) == (tracked > (H - 1) * L)
         assert list(reached.values()) == [tracked == H * L]
 
@@ -191,7 +206,7 @@ def test_unroll_numbers_the_recursions_from_0_and_tracks_the_last():
         calls.append((t, torch.is_grad_enabled()))
         return state + x
 
-    assert unroll(recur, 0, 2, Depth(5, 2)) == 10
+    assert list(unroll(recur, 0, 2, Depth(5, 2))) == [8, 10]  # the state after each tracked one
     assert calls == [(0, False), (1, False), (2, False), (3, True), (4, True)]
 
 
@@ -204,20 +219,56 @@ def test_unroll_numbers_the_recursions_from_0_and_tracks_the_last():
         ("one_step", (3, 6), Depth(18, 1)),  # TRM's ablation
         ("full", (2, 2), Depth(4, 2)),
         ("bptt", (3, 6), Depth(18, 18)),
-        ("7", (3, 6), Depth(18, 7)),
+        (7, (3, 6), Depth(18, 7)),
         (18, (3, 6), Depth(18, 18)),
         (1, (3, 6), Depth(18, 1)),
+        (19, (3, 6), Depth(18, 18)),  # a segment that is drawn shorter
+        ("full", (18, None), Depth(18, 18)),  # a loop
+        ("one_step", (18, None), Depth(18, 1)),
+        ("implicit", (3, 6), Depth(18, 6)),
+        ("implicit", (18, None), Depth(18, 1)),
+        ("phantom", (3, 6), Depth(18, 12)),
+        ("phantom", (18, None), Depth(18, 2)),
     ],
 )
 def test_depths(gradient, cycles, depth):
-    assert depth_of(gradient, *cycles) == depth
+    own = {
+        "phantom": {"recursions": 2, "damping": 0.5},
+        "implicit": {"solver": "iterate", "iterations": 3},
+    }
+    total, cycle = cycles[0] * (cycles[1] or 1), cycles[1]
+    if gradient in own:
+        scheme = tiny.gradient(gradient, cycle, **own[gradient])
+    else:
+        scheme = scheme_of(gradient, cycle)
+    assert Depth(total, scheme.tracked(total)) == depth
 
 
-@pytest.mark.parametrize("gradient", ["fulll", "", "0", 0, 19, "19", "-1", -1, "1.5", 2.0, "None", None, True])
+@pytest.mark.parametrize(
+    "gradient", ["fulll", "", "0", 0, 19, "19", "-1", -1, "1.5", 2.0, "None", None, True]
+)
 def test_a_bad_gradient_is_refused_with_the_choices(gradient):
     with pytest.raises(UserError) as caught:
-        depth_of(gradient, 3, 6)
+        make_gradient(GradientConfig(gradient), 6)
     message = str(caught.value)
-    assert message.startswith(f"model.gradient={gradient} ")
-    assert all(word in message for word in ("one_step", "full", "bptt", "1 to 18"))
+    assert message.startswith(f"gradient.name={gradient} ")
+    assert all(word in message for word in GRADIENTS)
     assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("gradient=last", "gradient.recursions=0"), "gradient.recursions=0 must be 1 or more"),
+        (("gradient=last", "gradient.recursions=-1"), "gradient.recursions=-1 must be 1 or more"),
+        (("gradient=last", "gradient.recursions=1.5"), "gradient.recursions: "),
+        (("gradient=last", "gradient.recursions=null"), "gradient.recursions: "),
+        (("gradient=phantom", "gradient.damping=2"), "gradient.damping=2.0 must be from 0 to 1"),
+        (("gradient=implicit", "gradient.solver=newton"), "gradient.solver=newton is unknown"),
+        (("gradient=full", "+gradient.recursions=2"), "gradient.recursions is no option of"),
+    ],
+)
+def test_bad_options_of_a_gradient_are_refused_in_one_line(words, says):
+    with pytest.raises(UserError) as caught:
+        training_config(tiny.composed([*words]))
+    assert str(caught.value).startswith(says)

@@ -9,13 +9,42 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-BANNED_NAMES = {"eval", "exec", "compile", "__import__", "instantiate", "import_module", "get_class", "get_method"}
-BANNED_ATTRIBUTES = {"instantiate", "import_module", "extractall", "unpack_archive", "unsafe_load", "full_load"}
+BANNED_NAMES = {
+    "eval",
+    "exec",
+    "compile",
+    "__import__",
+    "instantiate",
+    "import_module",
+    "get_class",
+    "get_method",
+}
+BANNED_ATTRIBUTES = {
+    "instantiate",
+    "import_module",
+    "extractall",
+    "unpack_archive",
+    "unsafe_load",
+    "full_load",
+}
 BANNED_ATTRIBUTES |= {"system", "popen", "spec_from_file_location", "run_path", "run_module"}
-BANNED_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "importlib", "runpy"}
+BANNED_MODULES = {
+    "pickle",
+    "cPickle",
+    "dill",
+    "cloudpickle",
+    "joblib",
+    "marshal",
+    "shelve",
+    "importlib",
+    "runpy",
+}
 BANNED_MODULES |= {"tarfile", "zipfile", "hydra.utils", "jsonpickle"}
 ROOMS = ("tinyreason", "data", "eval", "conf")
-FILES = [ROOT / "train.py", *(path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py")))]
+FILES = [
+    ROOT / "train.py",
+    *(path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))),
+]
 
 
 def complaints(source: str) -> list[str]:
@@ -74,5 +103,7 @@ def test_the_search_finds_what_it_looks_for():
     for line in BAD_SOURCE.strip().splitlines():
         for statement in line.split("; "):
             assert complaints(statement), statement
-    assert complaints("# eval(x)\n'exec(x)'\nmodel.eval()\nyaml.safe_load(x)\ntorch.compile(x)") == []
+    assert (
+        complaints("# eval(x)\n'exec(x)'\nmodel.eval()\nyaml.safe_load(x)\ntorch.compile(x)") == []
+    )
     assert complaints("from eval.solve import solve\ntorch.load(x, weights_only=True)") == []

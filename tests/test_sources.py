@@ -60,7 +60,11 @@ def csv_file(directory: Path, content: bytes, name: str = "train.csv") -> Path:
 def test_rows_come_back_as_written(tmp_path, name):
     content = HEADER + b"x,  ab,cd  ,0\r\n" + b'"a,""b",1234,"    ",0\n' + b"x,    ,5678,"
     path = csv_file(tmp_path, content, name)
-    assert sources.read_csv(path, 4) == [(2, "  ab", "cd  "), (3, "1234", "    "), (4, "    ", "5678")]
+    assert sources.read_csv(path, 4) == [
+        (2, "  ab", "cd  "),
+        (3, "1234", "    "),
+        (4, "    ", "5678"),
+    ]
 
 
 def test_columns_are_found_by_name_and_a_byte_order_mark_is_accepted(tmp_path):
@@ -88,7 +92,11 @@ def test_columns_are_found_by_name_and_a_byte_order_mark_is_accepted(tmp_path):
         (HEADER + b'x,".."a,12,0\n', 2, "',' expected after"),
         (HEADER + b"x,..,12,0\rx,..,12,0\n", 2, "new-line character"),
         (HEADER + b"x,..,12,0\nx,..,12," + b"0" * 200_000, 3, "longer than 100000 bytes"),
-        (HEADER + b'"' + (b"x" * 90_000 + b"\n") * 3 + b'",..,12,0\n', 3, "field larger than field limit"),
+        (
+            HEADER + b'"' + (b"x" * 90_000 + b"\n") * 3 + b'",..,12,0\n',
+            3,
+            "field larger than field limit",
+        ),
     ],
 )
 @pytest.mark.parametrize("name", ["bad.csv", "bad.csv.gz"])
@@ -135,7 +143,9 @@ def test_arbitrary_bytes_are_rows_or_one_line(tmp_path_factory, content):
         refused = line.startswith(str(path)) and "\n" not in line
     else:
         refused = False
-    assert refused or (rows and all(len(question) == len(answer) == 2 for _, question, answer in rows))
+    assert refused or (
+        rows and all(len(question) == len(answer) == 2 for _, question, answer in rows)
+    )
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the published puzzles are not beside the checkout")
@@ -156,7 +166,9 @@ def test_a_directory_a_pair_and_a_single_file_name_their_files(tmp_path):
 
 
 def test_what_is_missing_or_ambiguous_is_named(tmp_path):
-    assert "no train.csv, train.csv.gz or train/dataset.json" in refusal(sources.split_files, tmp_path)
+    assert "no train.csv, train.csv.gz or train/dataset.json" in refusal(
+        sources.split_files, tmp_path
+    )
     train = csv_file(tmp_path, HEADER)
     assert refusal(sources.split_files, tmp_path).startswith(f"{tmp_path}: no test.csv")
     csv_file(tmp_path, HEADER, "train.csv.gz")
@@ -200,7 +212,9 @@ def test_the_hub_is_asked_for_data_files_only(tmp_path, monkeypatch):
         asked.append((arguments, options))
         return str(tmp_path)
 
-    monkeypatch.setitem(sys.modules, "huggingface_hub", types.SimpleNamespace(snapshot_download=snapshot_download))
+    monkeypatch.setitem(
+        sys.modules, "huggingface_hub", types.SimpleNamespace(snapshot_download=snapshot_download)
+    )
     assert sources.resolve("hub:own_er/na.me-1@refs/pr/1") == tmp_path
     sources.resolve("hub:owner/name")
     patterns = ["*.csv", "*.json", "*.npy", "*.gz"]
@@ -215,8 +229,13 @@ def test_a_missing_extra_and_a_failed_download_are_named(monkeypatch):
     def fail(*_, **__):
         raise ValueError("404\nnot found")
 
-    monkeypatch.setitem(sys.modules, "huggingface_hub", types.SimpleNamespace(snapshot_download=fail))
-    assert refusal(sources.resolve, "hub:a/b") == "task.source=hub:a/b: cannot be downloaded: 404 not found"
+    monkeypatch.setitem(
+        sys.modules, "huggingface_hub", types.SimpleNamespace(snapshot_download=fail)
+    )
+    assert (
+        refusal(sources.resolve, "hub:a/b")
+        == "task.source=hub:a/b: cannot be downloaded: 404 not found"
+    )
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     expected = "task.source=hub:... needs the hub extra: pip install -e '.[hub]'"
     assert refusal(sources.resolve, "hub:a/b") == expected
@@ -228,7 +247,9 @@ def test_choices_are_disjoint_seeded_and_in_file_order():
     assert [len(rows) for rows in chosen.values()] == [20, 50, 30]
     assert sorted(np.concatenate(list(chosen.values()))) == list(range(100))
     assert all((np.diff(rows) > 0).all() for rows in chosen.values())
-    again, other = (sources.choose(100, counts, seed, Path("x.csv"))["test_puzzles"].tolist() for seed in (0, 1))
+    again, other = (
+        sources.choose(100, counts, seed, Path("x.csv"))["test_puzzles"].tolist() for seed in (0, 1)
+    )
     assert again == chosen["test_puzzles"].tolist() != other
     whole = sources.choose(100, {"train_puzzles": None, "valid_puzzles": 5}, 0, Path("x.csv"))
     assert (whole["train_puzzles"] == np.arange(100)).all()
@@ -254,7 +275,12 @@ def grouped() -> Puzzles:
 @pytest.fixture
 def built(tmp_path) -> Path:
     out = tmp_path / "made"
-    folder.write(out, {"train": grouped(), "valid": grouped(), "test": grouped()}, FACTS, ["<blank>", "a", "b"])
+    folder.write(
+        out,
+        {"train": grouped(), "valid": grouped(), "test": grouped()},
+        FACTS,
+        ["<blank>", "a", "b"],
+    )
     return out
 
 
@@ -297,7 +323,9 @@ def test_folders_by_hrm_are_accepted(built):
     for file in (built / "valid").iterdir():
         file.unlink()
     (built / "valid").rmdir()
-    assert "not a grid of 2 x 2" in refusal(folder.read, built)  # 6 cells, and nothing says how they lie
+    assert "not a grid of 2 x 2" in refusal(
+        folder.read, built
+    )  # 6 cells, and nothing says how they lie
     built.joinpath(folder.NOTES).write_text('{"grid": [2, 3]}')
     facts, splits, _ = folder.read(built)
     assert (facts.ignore_label_id, facts.box) == (None, None)
@@ -307,7 +335,11 @@ def test_folders_by_hrm_are_accepted(built):
 
 def edit_json(path: Path, **changes) -> None:
     stated = {**json.loads(path.read_text()), **changes}
-    path.write_text(json.dumps({key: value for key, value in stated.items() if value is not None or "ignore" in key}))
+    path.write_text(
+        json.dumps(
+            {key: value for key, value in stated.items() if value is not None or "ignore" in key}
+        )
+    )
 
 
 @pytest.mark.parametrize(
@@ -353,7 +385,9 @@ def test_splits_must_agree(built):
 def test_broken_json_is_refused(built, name, text):
     (built / name).write_bytes(text.encode("latin-1"))
     line = refusal(folder.read, built)
-    assert line.startswith(f"{built / name}: ") or "not a grid of 2 x 2" in line  # the one text that is an object
+    assert (
+        line.startswith(f"{built / name}: ") or "not a grid of 2 x 2" in line
+    )  # the one text that is an object
 
 
 @pytest.mark.parametrize("names", [[], ["a", "b", 3], {"a": 1}, ["only"]])
@@ -379,19 +413,43 @@ def saved(array: np.ndarray, **options) -> bytes:
         ("inputs", b"", "not a readable npy file"),
         ("inputs", b"PK\x03\x04 a zip", "not a readable npy file"),
         ("inputs", b"\x93NUMPY\x03\x00\x00\x00", "version (3, 0)"),
-        ("inputs", npy_with_header("{'descr': '|u1', 'fortran_order': False, 'shape': (5, 6)}", bytes(29)), "bytes"),
-        ("inputs", npy_with_header("{'descr': '|u1', 'fortran_order': False, 'shape': (5, 6)}", bytes(31)), "bytes"),
-        ("inputs", npy_with_header("{'descr': '|u1', 'fortran_order': False, 'shape': (10**15, 6)}"), "not a readable"),
         (
             "inputs",
-            npy_with_header("{'descr': '|u1', 'fortran_order': False, 'shape': (1000000000000000, 6)}"),
+            npy_with_header("{'descr': '|u1', 'fortran_order': False, 'shape': (5, 6)}", bytes(29)),
+            "bytes",
+        ),
+        (
+            "inputs",
+            npy_with_header("{'descr': '|u1', 'fortran_order': False, 'shape': (5, 6)}", bytes(31)),
+            "bytes",
+        ),
+        (
+            "inputs",
+            npy_with_header("{'descr': '|u1', 'fortran_order': False, 'shape': (10**15, 6)}"),
+            "not a readable",
+        ),
+        (
+            "inputs",
+            npy_with_header(
+                "{'descr': '|u1', 'fortran_order': False, 'shape': (1000000000000000, 6)}"
+            ),
             "its header asks for",
         ),
-        ("inputs", npy_with_header("{'descr': '|u1', 'fortran_order': False, 'shape': (-5, -6)}", bytes(30)), "shape"),
+        (
+            "inputs",
+            npy_with_header(
+                "{'descr': '|u1', 'fortran_order': False, 'shape': (-5, -6)}", bytes(30)
+            ),
+            "shape",
+        ),
         ("inputs", npy_with_header("{[]: 1}"), "not a readable"),
         ("inputs", npy_with_header("__import__('os').abort()"), "not a readable"),
         ("inputs", npy_with_header("(" * 5000), "not a readable"),
-        ("inputs", saved(np.array([[print] * 6] * 5, object), allow_pickle=True), "object of shape (5, 6), not uint8"),
+        (
+            "inputs",
+            saved(np.array([[print] * 6] * 5, object), allow_pickle=True),
+            "object of shape (5, 6), not uint8",
+        ),
         ("inputs", saved(np.zeros((5, 6), np.int64)), "int64 of shape (5, 6), not uint8"),
         ("inputs", saved(np.asfortranarray(np.zeros((5, 6), np.uint8))), "row-major"),
         ("inputs", saved(np.zeros(30, np.uint8)), "not uint8 in 2 dimension(s)"),
@@ -404,11 +462,19 @@ def saved(array: np.ndarray, **options) -> bytes:
         ("puzzle_identifiers", saved(np.array([1, -1, 1], np.int32)), "identifiers outside 0..2"),
         ("puzzle_identifiers", saved(np.array([1, 2, 1], ">i4")), ">i4 of shape"),
         ("puzzle_indices", saved(np.array([0, 2, 5], np.int32)), "3 entries, not 4"),
-        ("puzzle_indices", saved(np.array([0, 3, 2, 5], np.int32)), "must rise strictly from 0 to 5"),
+        (
+            "puzzle_indices",
+            saved(np.array([0, 3, 2, 5], np.int32)),
+            "must rise strictly from 0 to 5",
+        ),
         ("puzzle_indices", saved(np.array([0, 2, 2, 5], np.int32)), "must rise strictly"),
         ("puzzle_indices", saved(np.array([1, 2, 3, 5], np.int32)), "must rise strictly"),
         ("puzzle_indices", saved(np.array([0, 2, 3, 6], np.int32)), "must rise strictly"),
-        ("puzzle_indices", saved(np.array([0, 2**31 - 1, -(2**31), 5], np.int32)), "must rise strictly"),
+        (
+            "puzzle_indices",
+            saved(np.array([0, 2**31 - 1, -(2**31), 5], np.int32)),
+            "must rise strictly",
+        ),
         ("group_indices", saved(np.array([0, 2, 9], np.int32)), "must rise strictly from 0 to 3"),
         ("group_indices", saved(np.array([-1, 2, 3], np.int32)), "must rise strictly"),
     ],
@@ -428,16 +494,22 @@ def test_what_is_missing_from_a_folder_is_named(built):
 
 
 def test_writing_is_all_or_nothing(tmp_path, built):
-    assert "exists already" in refusal(folder.write, built, {"train": grouped()}, FACTS, ["<blank>", "a", "b"])
+    assert "exists already" in refusal(
+        folder.write, built, {"train": grouped()}, FACTS, ["<blank>", "a", "b"]
+    )
     broken = Puzzles(*(getattr(grouped(), name).astype(np.int64) for name in folder.ARRAYS))
     with pytest.raises(ValueError, match="must be uint8"):
-        folder.write(tmp_path / "new", {"train": grouped(), "test": broken}, FACTS, ["<blank>", "a", "b"])
+        folder.write(
+            tmp_path / "new", {"train": grouped(), "test": broken}, FACTS, ["<blank>", "a", "b"]
+        )
     assert [path.name for path in tmp_path.iterdir()] == ["made"]
     (tmp_path / "empty").mkdir()
     folder.write(tmp_path / "empty", {"train": grouped()}, FACTS, ["<blank>", "a", "b"])
     assert len(folder.read(tmp_path / "empty")[1]["train"]) == 5
     csv_file(tmp_path, b"", "file")
-    assert "cannot be written" in refusal(folder.write, tmp_path / "file" / "x", {}, FACTS, ["<blank>", "a", "b"])
+    assert "cannot be written" in refusal(
+        folder.write, tmp_path / "file" / "x", {}, FACTS, ["<blank>", "a", "b"]
+    )
 
 
 # Building a data set
@@ -458,16 +530,23 @@ def test_a_built_data_set_is_read_back_as_a_source(tmp_path):
 def test_the_same_seed_builds_the_same_bytes(tmp_path):
     for name in ("a", "b"):
         build(TASK, tmp_path / name)
-    files = sorted(path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file())
+    files = sorted(
+        path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file()
+    )
     assert len(files) == 20
-    assert all((tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes() for file in files)
+    assert all(
+        (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+        for file in files
+    )
 
 
 def test_a_folder_of_another_task_or_size_is_refused(tmp_path, built):
     build(TASK, tmp_path / "mazes")
     other = Maze(**{**OPTIONS, "side": 9, "source": str(tmp_path / "mazes")})
     assert "not a data set of 9 x 9 mazes" in refusal(other.load, 0)
-    assert "not a data set of 8 x 8 mazes" in refusal(Maze(**{**OPTIONS, "source": str(built)}).load, 0)
+    assert "not a data set of 8 x 8 mazes" in refusal(
+        Maze(**{**OPTIONS, "source": str(built)}).load, 0
+    )
 
 
 def test_a_folder_with_a_wrong_maze_is_refused_with_its_number(tmp_path):

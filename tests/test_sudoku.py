@@ -56,7 +56,9 @@ def write(path: Path, *rows: str) -> Path:
 
 
 def write_puzzles(path: Path, inputs: np.ndarray, labels: np.ndarray) -> Path:
-    return write(path, *(f"own,{q},{a},0" for q, a in zip(decode(inputs), decode(labels), strict=True)))
+    return write(
+        path, *(f"own,{q},{a},0" for q, a in zip(decode(inputs), decode(labels), strict=True))
+    )
 
 
 @pytest.fixture(scope="module")
@@ -68,12 +70,23 @@ def made() -> tuple[np.ndarray, np.ndarray]:
 # What a task promises
 
 
-@pytest.mark.parametrize(("side", "clues", "box"), [(4, 7, (2, 2)), (6, None, (2, 3)), (9, 36, (3, 3))])
+@pytest.mark.parametrize(
+    ("side", "clues", "box"), [(4, 7, (2, 2)), (6, None, (2, 3)), (9, 36, (3, 3))]
+)
 def test_generated_splits(side: int, clues: int | None, box: tuple[int, int]):
     task = sudoku(side=side, clues=clues)
     facts, splits = task.facts, task.load(0)
-    assert (facts.vocab_size, facts.grid, facts.box, facts.ignore_label_id) == (side + 2, (side, side), box, 0)
-    assert {name: len(puzzles) for name, puzzles in splits.items()} == {"train": 60, "valid": 10, "test": 30}
+    assert (facts.vocab_size, facts.grid, facts.box, facts.ignore_label_id) == (
+        side + 2,
+        (side, side),
+        box,
+        0,
+    )
+    assert {name: len(puzzles) for name, puzzles in splits.items()} == {
+        "train": 60,
+        "valid": 10,
+        "test": 30,
+    }
     assert len(set().union(*(keys(puzzles, side) for puzzles in splits.values()))) == 100
     for puzzles in splits.values():
         assert puzzles.inputs.dtype == puzzles.labels.dtype == np.uint8
@@ -96,7 +109,10 @@ def test_augment_moves_input_and_label_alike():
     rows = augmented(task, train)
     assert task.check(rows.inputs, rows.labels)["valid"].all()
     assert (rows.inputs != train.inputs).any(1).mean() > 0.9
-    assert symmetry.key(rows.inputs, rows.labels, 6).tolist() == symmetry.key(train.inputs, train.labels, 6).tolist()
+    assert (
+        symmetry.key(rows.inputs, rows.labels, 6).tolist()
+        == symmetry.key(train.inputs, train.labels, 6).tolist()
+    )
     still = augmented(sudoku(augment=False), train)
     assert (still.inputs == train.inputs).all()
 
@@ -156,7 +172,9 @@ def test_wrong_options(options: dict, words: str):
 def test_too_few_classes():
     """Side 4 has 36 minimal puzzles."""
     sudoku(side=4, train_puzzles=20, valid_puzzles=0, test_puzzles=10).load(0)
-    with pytest.raises(UserError, match=r"30 puzzles wanted, 26 found .36 in all splits.*ask for fewer"):
+    with pytest.raises(
+        UserError, match=r"30 puzzles wanted, 26 found .36 in all splits.*ask for fewer"
+    ):
         sudoku(side=4, train_puzzles=30, valid_puzzles=0, test_puzzles=10).load(0)
 
 
@@ -198,8 +216,13 @@ def test_symmetric_rows(tmp_path: Path, made):
     inputs, labels = made
     drawn = symmetry.draw(len(inputs), 6, random(2))
     twins = drawn.apply(inputs), drawn.apply(labels)
-    train = [np.concatenate([inputs[:20], twin[:5]]) for twin, inputs in zip(twins, made, strict=True)]
-    source = [write_puzzles(tmp_path / "a.csv", *train), write_puzzles(tmp_path / "b.csv", inputs[20:], labels[20:])]
+    train = [
+        np.concatenate([inputs[:20], twin[:5]]) for twin, inputs in zip(twins, made, strict=True)
+    ]
+    source = [
+        write_puzzles(tmp_path / "a.csv", *train),
+        write_puzzles(tmp_path / "b.csv", inputs[20:], labels[20:]),
+    ]
     task = sudoku(source=source, train_puzzles=None, test_puzzles=None)
     assert len(task.load(0)["train"]) == 20
     assert "a.csv: 5 rows repeat" in task.notes[0]
@@ -237,7 +260,11 @@ def test_malformed_rows(tmp_path: Path, row: str, words: str):
 
 
 def test_blanks_are_dots_or_zeros(tmp_path: Path):
-    path = write(tmp_path / "a.csv", f"own,{QUESTION},{ANSWER},0", f"own,{QUESTION.replace('.', '0')},{ANSWER},0")
+    path = write(
+        tmp_path / "a.csv",
+        f"own,{QUESTION},{ANSWER},0",
+        f"own,{QUESTION.replace('.', '0')},{ANSWER},0",
+    )
     inputs = read(path, 4).inputs
     assert decode(inputs) == [QUESTION] * 2
     assert inputs[0].tolist() == [2] + [1] * 15
@@ -265,5 +292,7 @@ def test_bank_is_remade_alike(tmp_path: Path):
     assert made == bank(path)
     (tmp_path / "b.csv.gz").write_bytes(made)
     old, new = read(path, 9), read(tmp_path / "b.csv.gz", 9)
-    assert set(symmetry.key(old.inputs, old.labels, 9)) == set(symmetry.key(new.inputs, new.labels, 9))
+    assert set(symmetry.key(old.inputs, old.labels, 9)) == set(
+        symmetry.key(new.inputs, new.labels, 9)
+    )
     assert not set(decode(old.inputs)) & set(decode(new.inputs))

@@ -16,16 +16,16 @@ from data.sudoku_rules import encode, legal
 from data.sudoku_solve import UndecidedError, count_solutions, search, solve
 
 PUBLISHED = Path(__file__).parents[2] / "shared" / "puzzles" / "sudoku"
-needs_published = pytest.mark.skipif(not PUBLISHED.is_dir(), reason="the published puzzles are not beside the checkout")
+needs_published = pytest.mark.skipif(
+    not PUBLISHED.is_dir(), reason="the published puzzles are not beside the checkout"
+)
 GENERATED_SHA256 = {
     (4, 6, 0): "ff8cdc770647af6c1f4afb923362a65d9a4372c1e36da5235edfd1e08b20f805",
     (6, None, 0): "0e9eeedbee4adbccfe6e9781fa5eeb2cf6d9aef49d19e9881eea7ffcd07fc322",
     (6, 12, 0): "1cf6e5b9ee3e94bcf4606cd634d9f874531346f2e61325048eaeccedb1f2e47d",
     (9, None, 1): "abe6a6248cd37f08b29c04263a1ceff37779aa1ab241fd38ee063173fd7b5cec",
 }
-NO_SOLUTION = (
-    ".....5.8....6.1.43..........1.5........1.6...3.......553.....61........4........."  # takes naive solvers minutes
-)
+NO_SOLUTION = ".....5.8....6.1.43..........1.5........1.6...3.......553.....61........4........."  # takes naive solvers minutes
 EMPTY = "." * 81
 
 
@@ -58,7 +58,11 @@ def sat_count(side: int, puzzle: tuple[int, ...]) -> int:
     sets += [[name(r, c, d) for c in every] for r in every for d in every]
     sets += [[name(r, c, d) for r in every] for c in every for d in every]
     corners = [(r, c) for r in range(0, side, high) for c in range(0, side, wide)]
-    sets += [[name(r + i, c + j, d) for i in range(high) for j in range(wide)] for r, c in corners for d in every]
+    sets += [
+        [name(r + i, c + j, d) for i in range(high) for j in range(wide)]
+        for r, c in corners
+        for d in every
+    ]
     clauses = sets + [[-a, -b] for one in sets for a, b in combinations(one, 2)]
     clauses += [[1 + cell * side + digit - 1] for cell, digit in enumerate(puzzle) if digit]
     with solvers.Cadical153(bootstrap_with=clauses) as sat:
@@ -87,7 +91,9 @@ def test_counts_agree_with_sat(side: int):
 def test_published_puzzles_with_several_solutions():
     puzzles = (PUBLISHED / "multi_solution.txt").read_text().split()[:60]
     assert [count_solutions(9, puzzle) for puzzle in puzzles] == [2] * 60
-    assert [sat_count(9, tuple(int(c) if c != "." else 0 for c in puzzle)) for puzzle in puzzles[:10]] == [2] * 10
+    assert [
+        sat_count(9, tuple(int(c) if c != "." else 0 for c in puzzle)) for puzzle in puzzles[:10]
+    ] == [2] * 10
 
 
 @needs_published
@@ -109,7 +115,9 @@ def test_key_tells_all_classes_of_4x4():
     for answer, count in zip(grids[first], size, strict=True):
         differ = ((grids != answer) << np.arange(16)).sum(1)
         unique = (subsets[:, None] & differ[differ > 0] != 0).all(1)
-        spared = np.stack([unique[subsets & ~(1 << cell)] & (subsets >> cell & 1 > 0) for cell in range(16)])
+        spared = np.stack(
+            [unique[subsets & ~(1 << cell)] & (subsets >> cell & 1 > 0) for cell in range(16)]
+        )
         minimal = subsets[unique & ~spared.any(0)]
         total += count * len(minimal)
         puzzles = np.where(minimal[:, None] >> np.arange(16) & 1, answer, 1).astype(np.uint8)
@@ -150,7 +158,10 @@ def test_contradictory_givens():
 @pytest.mark.parametrize(("side", "clues", "least"), GENERATED_SHA256)
 def test_same_seed_same_bytes(side: int, clues: int | None, least: int):
     made = distinct(side, 20, clues, least, random(7), set())
-    assert hashlib.sha256(b"".join(a.tobytes() for a in made)).hexdigest() == GENERATED_SHA256[side, clues, least]
+    assert (
+        hashlib.sha256(b"".join(a.tobytes() for a in made)).hexdigest()
+        == GENERATED_SHA256[side, clues, least]
+    )
 
 
 @pytest.mark.parametrize("side", [4, 6, 9])
@@ -208,7 +219,10 @@ def test_symmetries(side: int):
 def test_key_separates():
     """Swapping two rows of different bands, or transposing a 6x6 puzzle's givens, makes another puzzle."""
     inputs, labels = some(9, 4)
-    swapped = [a.reshape(-1, 9, 9)[:, [3, 1, 2, 0, 4, 5, 6, 7, 8]].reshape(-1, 81) for a in (inputs, labels)]
+    swapped = [
+        a.reshape(-1, 9, 9)[:, [3, 1, 2, 0, 4, 5, 6, 7, 8]].reshape(-1, 81)
+        for a in (inputs, labels)
+    ]
     assert not (symmetry.key(*swapped, 9) == symmetry.key(inputs, labels, 9)).any()
     inputs, labels = some(6, 4)
     flipped = [a.reshape(-1, 6, 6).swapaxes(1, 2).reshape(-1, 36) for a in (inputs, labels)]

@@ -22,7 +22,12 @@ WORDS = (
 def run(folder: Path, **environment: str) -> tuple[subprocess.CompletedProcess, float]:
     """train.py with wandb, and its seconds."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith("WANDB")}
-    environment |= {"OMP_NUM_THREADS": "1", "HOME": str(folder), "NETRC": str(folder / "none"), "WANDB_SILENT": "true"}
+    environment |= {
+        "OMP_NUM_THREADS": "1",
+        "HOME": str(folder),
+        "NETRC": str(folder / "none"),
+        "WANDB_SILENT": "true",
+    }
     began = time.monotonic()
     words = [sys.executable, str(ROOT / "train.py"), *WORDS.split(" ")]
     done = subprocess.run(
@@ -83,7 +88,9 @@ def test_a_run_that_goes_on_goes_on_over_there_too(tmp_path, monkeypatch):
         track.make_tracker(tiny.config("logger=wandb", "name=a"), tmp_path)
     assert [options["id"] for options in asked] == [None, "given"]
     assert {options["resume"] for options in asked} == {"allow"}
-    assert asked[0]["settings"]["finish_timeout"] <= 10  # or a server that is gone holds the run for ever
+    assert (
+        asked[0]["settings"]["finish_timeout"] <= 10
+    )  # or a server that is gone holds the run for ever
 
 
 def test_a_tracker_that_fails_on_the_way_is_dropped(capsys):

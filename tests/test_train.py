@@ -1,4 +1,4 @@
-"""Training end to end, small: learning (every model on every task), determinism (seeds, going on), a run's folder."""
+"""Training end to end, small: learning (every model, every task), determinism, a run's folder."""
 
 import json
 import os
@@ -12,21 +12,30 @@ import torch
 import yaml
 
 import train
-from conf.schema import Config
+from conf.schema import Config, training_config
 from data.registry import load_task
 from eval.solve import solve
 from tests import tiny
 from tinyreason import checkpoint
+from tinyreason.depth import make_depth
 from tinyreason.errors import UserError
 from tinyreason.feed import Stream
 from tinyreason.models import make_model, parameter_count
 from tinyreason.puzzle import Facts
+from tinyreason.recursion import make_gradient
 from tinyreason.trainer import Trainer
 
 ROOT = Path(__file__).parents[1]
-NETWORK = ("scale=small", "model.width=32", "model.heads=2", "model.layers=1", "model.H_cycles=2", "model.L_cycles=2")
+SIZES = ("scale=small", "model.width=32", "model.heads=2", "model.layers=1")
+NETWORK = (*SIZES, "model.H_cycles=2", "model.L_cycles=2")
+LOOP = (*SIZES, "model.recursions=4")
 TASKS = {
-    "sudoku": ("task.side=4", "task.train_puzzles=4", "task.valid_puzzles=2", "task.test_puzzles=6"),
+    "sudoku": (
+        "task.side=4",
+        "task.train_puzzles=4",
+        "task.valid_puzzles=2",
+        "task.test_puzzles=6",
+    ),
     "maze": (
         "task.side=5",
         "task.min_path=5",
@@ -77,7 +86,7 @@ def after(config: Config, steps: int, eager: bool = False) -> Trainer:
         with torch.no_grad():
             trainer.model.heads.halt.bias[0] = 5.0
     for _ in range(steps):
-        trainer.segment()
+        trainer.step()
     return trainer
 
 
@@ -91,15 +100,15 @@ def digests(trainer: Trainer) -> dict[str, str]:
 @pytest.mark.parametrize("task", names_in("task"))
 @pytest.mark.parametrize("model", names_in("model"))
 def test_every_model_learns_a_few_puzzles_of_every_task_by_heart(model, task):
-    config = tiny_config(
-        task, f"model={model}", "task.augment=false", *NETWORK, *LEARN, "optim.lr=3e-3", "halting.segments=2", "batch=4"
-    )
+    network = NETWORK if tiny.published(model).cycle else LOOP
+    words = (f"model={model}", "task.augment=false", *network, *LEARN)
+    config = tiny_config(task, *words, "optim.lr=3e-3", "halting.segments=2", "batch=4")
     puzzles = load_task(config.task)[1]["train"]
     trainer, losses, solved = make_trainer(config), [], 0.0
     solver = train.solver_of(trainer, config)
-    while trainer.step < 300 and (solved < 1 or losses[-1] >= losses[0] / 3):
+    while trainer.steps < 300 and (solved < 1 or losses[-1] >= losses[0] / 3):
         for _ in range(20):
-            trainer.segment()
+            trainer.step()
         losses.append(trainer.meter.read()["answer_loss"])
         solved = solve(solver, load_task(config.task)[0], puzzles, "train")["exact_accuracy"]
     assert solved == 1, losses
@@ -107,7 +116,7 @@ def test_every_model_learns_a_few_puzzles_of_every_task_by_heart(model, task):
 
 
 def test_puzzles_are_halted_once_they_are_solved():
-    """TRM's head learns when the answer is right: at the end most puzzles leave after their first segment."""
+    """TRM's head learns when the answer is right: in the end most leave after a segment."""
     words = (
         "task.augment=false",
         *NETWORK,
@@ -120,10 +129,10 @@ def test_puzzles_are_halted_once_they_are_solved():
     trainer = after(tiny_config("sudoku", *words), 20)
     early = trainer.meter.read()["segments"]
     for _ in range(200):
-        trainer.segment()
+        trainer.step()
     trainer.meter.read()
     for _ in range(20):
-        trainer.segment()
+        trainer.step()
     assert early > 7
     assert trainer.meter.read()["segments"] < 4
 
@@ -140,28 +149,32 @@ VARIANTS = {
 
 
 def variant(name: str, *words: str) -> Config:
-    return tiny_config(VARIANTS[name][0], *VARIANTS[name][1:], *QUICK, "halting.exploration=0.3", *words)
+    return tiny_config(
+        VARIANTS[name][0], *VARIANTS[name][1:], *QUICK, "halting.exploration=0.3", *words
+    )
 
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_a_seed_gives_the_same_weights_and_a_stopped_run_goes_on_to_them(name, tmp_path):
-    """Stopped after 3 of 7 segments, in the middle of puzzles, and continued from the file in a new process's place."""
+    """Stopped after 3 of 7 segments, in the middle of puzzles, and resumed from the file."""
     whole = after(variant(name), 7, eager=True)
     stopped = after(variant(name), 3, eager=True)
-    path = checkpoint.save(tmp_path, stopped.step, stopped.state_dict())
+    path = checkpoint.save(tmp_path, stopped.steps, stopped.state_dict())
     resumed = make_trainer(variant(name))
     resumed.load_state_dict(checkpoint.load(path))
     assert digests(resumed) == digests(stopped)
     for _ in range(4):
-        resumed.segment()
-    assert resumed.step == whole.step == 7
+        resumed.step()
+    assert resumed.steps == whole.steps == 7
     assert digests(resumed) == digests(whole)
     assert digests(resumed) != digests(stopped)
     assert resumed.feed.position == whole.feed.position
     assert torch.equal(resumed.generator.get_state(), whole.generator.get_state())
     assert resumed.meter.read() == whole.meter.read()
     for ours, theirs in zip(
-        (*resumed.carry.state, resumed.carry.segments), (*whole.carry.state, whole.carry.segments), strict=True
+        (*resumed.carry.state, resumed.carry.segments),
+        (*whole.carry.state, whole.carry.segments),
+        strict=True,
     ):
         assert torch.equal(ours, theirs)
 
@@ -180,7 +193,7 @@ def test_looking_does_not_change_what_is_learnt():
     for _ in range(4):
         solve(train.solver_of(watched, config), task, splits["test"], "test")
         watched.state_dict()
-        watched.segment()
+        watched.step()
     assert digests(watched) == digests(plain)
 
 
@@ -193,9 +206,10 @@ def test_puzzle_embeddings_are_trained_and_saved():
 
 def test_the_gradient_scheme_changes_the_weights_and_not_the_first_loss():
     losses, weights = set(), set()
-    for gradient in ("one_step", "full", "bptt", "3"):
-        trainer = after(variant("trm-full", f"model.gradient={gradient}"), 1)
-        losses.add(float(trainer.meter.sums["loss"]))
+    three = ("gradient=last", "gradient.recursions=3")
+    for gradient in (("gradient=one_step",), ("gradient=full",), ("gradient=bptt",), three):
+        trainer = after(variant("trm-full", *gradient), 1)
+        losses.add(float(trainer.meter.sums["loss"].total))
         weights.add(digests(trainer)["raw"])
     assert len(losses) == 1
     assert len(weights) == 4
@@ -219,7 +233,7 @@ def without_time(log: list[dict]) -> list[dict]:
 
 
 def test_a_stopped_command_goes_on_as_if_it_had_not_stopped(here):
-    """The same folder, log and weights, but for the seconds. The stop comes between two checkpoints."""
+    """The same folder, log and weights, but for the seconds. It stops between two checkpoints."""
     words = ("name=whole", "resume=auto")
     whole = train.train(variant("trm-full", *words))
     config = variant("trm-full", "name=stopped")
@@ -227,13 +241,13 @@ def test_a_stopped_command_goes_on_as_if_it_had_not_stopped(here):
     class Killed(Exception):
         pass
 
-    def dies(trainer, segment=Trainer.segment):
-        if trainer.step == 5:
+    def dies(trainer, step=Trainer.step):
+        if trainer.steps == 5:
             raise Killed
-        segment(trainer)
+        step(trainer)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Trainer, "segment", dies)
+        patch.setattr(Trainer, "step", dies)
         with pytest.raises(Killed):
             train.train(config)
     assert log_of(here / "runs" / "stopped")[-1]["step"] == 4
@@ -247,7 +261,7 @@ def test_a_stopped_command_goes_on_as_if_it_had_not_stopped(here):
 def test_a_run_that_was_begun_otherwise_is_refused(here):
     train.train(variant("trm-full", "name=run", "max_minutes=0.00001"))
     assert not json.loads((here / "runs" / "run" / "result.json").read_text())["finished"]
-    for word in ("seed=1", "optim.lr=1e-5", "model.gradient=one_step", "task.train_puzzles=3"):
+    for word in ("seed=1", "optim.lr=1e-5", "gradient=one_step", "task.train_puzzles=3"):
         with pytest.raises(UserError, match="begun with other options") as caught:
             train.train(variant("trm-full", "name=run", word))
         assert word.split("=")[0] in str(caught.value)
@@ -258,7 +272,9 @@ def test_a_run_that_was_begun_otherwise_is_refused(here):
 
 def run_command(cwd: Path, *words: str) -> subprocess.CompletedProcess:
     env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    return subprocess.run([sys.executable, *words], cwd=cwd, env=env, capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, *words], cwd=cwd, env=env, capture_output=True, text=True
+    )
 
 
 def test_the_command_trains_and_eval_solve_repeats_its_numbers(tmp_path):
@@ -272,18 +288,32 @@ def test_the_command_trains_and_eval_solve_repeats_its_numbers(tmp_path):
     assert (config["scale"], config["steps"], config["model"]["width"]) == ("small", 6, 32)
     log = log_of(run)
     assert [r["step"] for r in log if r["kind"] == "train"] == [2, 4, 6]
-    assert [(r["step"], r["split"]) for r in log if r["kind"] != "train"] == [(3, "valid"), (6, "test")]
+    assert [(r["step"], r["split"]) for r in log if r["kind"] != "train"] == [
+        (3, "valid"),
+        (6, "test"),
+    ]
     assert all({"seconds", "loss", "exact"} <= r.keys() for r in log if r["kind"] == "train")
     assert checkpoint.newest(run / "checkpoints").name == "step_00000006.pt"
 
     result = json.loads((run / "result.json").read_text())
-    asked = {"test", "seconds", "segments", "puzzles_seen", "parameters", "device", "versions", "sha256"}
+    asked = {
+        "test",
+        "seconds",
+        "segments",
+        "puzzles_seen",
+        "parameters",
+        "device",
+        "versions",
+        "sha256",
+    }
     assert asked <= result.keys()
     assert result["finished"]
     assert result["segments"] == 24
     assert result["test"]["puzzles"] == 6
     facts = Facts(6, (4, 4), (2, 2))
-    assert result["parameters"] == parameter_count(make_model(tiny_config("sudoku", *words[4:]).model, facts, tiny.CPU))
+    assert result["parameters"] == parameter_count(
+        make_model(tiny_config("sudoku", *words[4:]).model, facts, tiny.CPU)
+    )
     assert {len(digest) for digest in result["sha256"].values()} == {64}
     assert result["sha256"].keys() == {"raw", "ema"}
 
@@ -294,7 +324,8 @@ def test_the_command_trains_and_eval_solve_repeats_its_numbers(tmp_path):
     before = {p: p.read_bytes() for p in run.rglob("*") if p.is_file() and p.name != "lock"}
     again = run_command(tmp_path, str(ROOT / "train.py"), *words)
     assert again.returncode == 2
-    assert "error: runs/first is a finished run; type name=NEW" in again.stderr
+    assert "error: runs/first is a finished run; " in again.stderr
+    assert "name=NEW" in again.stderr
     assert {p: p.read_bytes() for p in run.rglob("*") if p.is_file() and p.name != "lock"} == before
 
 
@@ -309,7 +340,9 @@ def test_every_experiment_composes_and_builds(experiment):
     meta = torch.device("meta")
     with meta:
         assert parameter_count(make_model(config.model, facts, meta)) > 1_000_000
-    assert 1 <= config.model.depth.tracked <= config.model.depth.total
+    gradient = make_gradient(config.gradient, config.model.cycle)
+    depth = make_depth(config.depth, config.model.recursions, gradient).full
+    assert 1 <= depth.tracked <= depth.total
 
 
 @pytest.mark.parametrize("experiment", names_in("experiment"))
@@ -326,13 +359,15 @@ def test_every_experiment_says_where_it_is_from_and_what_to_expect(experiment):
 def test_every_choice_composes(model, task, scale):
     config = tiny.config(f"model={model}", f"task={task}", f"scale={scale}")
     assert (config.scale, config.task["name"]) == (scale, task)
-    assert config.model.recursion == model
+    assert config.model.name == model
 
 
-@pytest.mark.parametrize("group", ["halting", "optim", "logger"])
+@pytest.mark.parametrize(
+    "group", ["halting", "optim", "logger", "gradient", "depth", "supervision"]
+)
 def test_every_other_choice_composes(group):
     for name in names_in(group):
-        tiny.config(f"{group}={name}")
+        training_config(tiny.composed([f"{group}={name}"]))
 
 
 def test_a_watched_split_without_answers_does_not_end_a_run(tmp_path, monkeypatch):
@@ -340,7 +375,11 @@ def test_a_watched_split_without_answers_does_not_end_a_run(tmp_path, monkeypatc
     honest = train.solve
 
     def unanswered(solver, task, puzzles, split, *rest, **more):
-        return {"puzzles": 0} if split == "valid" else honest(solver, task, puzzles, split, *rest, **more)
+        return (
+            {"puzzles": 0}
+            if split == "valid"
+            else honest(solver, task, puzzles, split, *rest, **more)
+        )
 
     monkeypatch.setattr(train, "solve", unanswered)
     train.train(replace(tiny.config(*QUICK, "task=sudoku", *TASKS["sudoku"]), name="a"))

@@ -1,34 +1,40 @@
 """The smallest of everything, for tests: a configuration, a model, a batch."""
 
 from collections.abc import Iterable
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
 
 import torch
 
 from conf.cli import composed
 from conf.schema import Config, typed
 from tinyreason.halting import HaltingConfig
-from tinyreason.models import ModelConfig, RecursiveModel, make_model
+from tinyreason.models import ModelConfig, Read, RecursiveModel, State, make_model
+from tinyreason.noise import NoNoise
 from tinyreason.puzzle import IGNORE, Batch, Facts
+from tinyreason.recursion import GRADIENTS, Depth, Gradient, GradientConfig, make_gradient
+from tinyreason.segment import Carry, Trace
+from tinyreason.segment import segment as library_segment
 
+CONF = Path(__file__).parents[1] / "conf"
 CPU = torch.device("cpu")
 FACTS = Facts(vocab_size=6, grid=(4, 4), box=(2, 2), num_puzzle_identifiers=3)
 MODEL = {
-    "recursion": "trm",
     "mix": "attention",
     "width": 16,
     "heads": 2,
     "layers": 1,
     "expansion": 2,
     "inner_multiple": 8,
-    "H_cycles": 2,
-    "L_cycles": 2,
     "positions": "rotary",
     "prefix": 2,
     "puzzle_embedding": True,
-    "gradient": "full",
-    "checkpoint": False,
+    "recompute": False,
     "dtype": "float32",
 }
+CYCLES = {"H_cycles": 2, "L_cycles": 2}
+FULL = make_gradient(GradientConfig("full"), None)
 
 
 def config(*words: str) -> Config:
@@ -36,12 +42,60 @@ def config(*words: str) -> Config:
     return typed(Config, composed(list(words)))
 
 
-def model(facts: Facts = FACTS, seed: int = 0, **changes) -> RecursiveModel:
+def choice(name: str) -> tuple[str, ...]:
+    """The words that choose a model of the registry; an ablation of TRM has no yaml of its own."""
+    if (CONF / f"model/{name}.yaml").is_file():
+        return (f"model={name}",)
+    return ("model=trm", f"model.name={name}")
+
+
+@cache
+def published(name: str) -> ModelConfig:
+    """A model's configuration, in its published size."""
+    return config("scale=paper", *choice(name)).model
+
+
+def model_config(name: str = "trm", **changes) -> ModelConfig:
+    """A model's configuration, as small as can be."""
+    large = published(name)
+    sizes = {key: value for key, value in (MODEL | CYCLES).items() if key in vars(large)}
+    return replace(large, **sizes | changes)
+
+
+def model(name: str = "trm", facts: Facts = FACTS, seed: int = 0, **changes) -> RecursiveModel:
     torch.manual_seed(seed)
-    return make_model(ModelConfig(**(MODEL | changes)), facts, CPU)
+    return make_model(model_config(name, **changes), facts, CPU)
 
 
-def batch(rows: int = 4, seed: int = 0, ignored: Iterable[tuple[int, int]] = (), facts: Facts = FACTS) -> Batch:
+def gradient(name: str, cycle: int | None = None, **options) -> Gradient:
+    """A gradient scheme."""
+    entry = GRADIENTS[name]
+    return entry(entry.Config(name, **options), cycle)
+
+
+def segment(
+    model: RecursiveModel,
+    batch: Batch,
+    depth: Depth,
+    state: State | None = None,
+    gradient: Gradient = FULL,
+    every: bool = False,
+) -> Trace:
+    """One segment of a batch, from the model's start or from a state. The depth says how far the gradient goes."""
+    begun = torch.full((len(batch),), int(state is not None), dtype=torch.int32)
+    state = model.start(model.encode(batch), NoNoise()) if state is None else state
+    carry = Carry(state, batch, begun, torch.zeros(len(batch), dtype=torch.bool))
+    return library_segment(model, carry, depth, gradient, NoNoise(), every)
+
+
+def read(model: RecursiveModel, batch: Batch, depth: Depth) -> Read:
+    """What a model says after a segment from its start."""
+    return segment(model, batch, depth).reads[-1]
+
+
+def batch(
+    rows: int = 4, seed: int = 0, ignored: Iterable[tuple[int, int]] = (), facts: Facts = FACTS
+) -> Batch:
     """Random puzzles; the cells `ignored` (row, cell) are not scored."""
     generator = torch.Generator().manual_seed(seed)
     shape = (rows, facts.seq_len)
@@ -49,7 +103,9 @@ def batch(rows: int = 4, seed: int = 0, ignored: Iterable[tuple[int, int]] = (),
     labels = torch.randint(1, facts.vocab_size, shape, generator=generator)
     for row, cell in ignored:
         labels[row, cell] = IGNORE
-    return Batch(inputs, labels, torch.arange(rows, dtype=torch.int32) % facts.num_puzzle_identifiers)
+    return Batch(
+        inputs, labels, torch.arange(rows, dtype=torch.int32) % facts.num_puzzle_identifiers
+    )
 
 
 def halting_config(rule: str, segments: int = 16, exploration: float = 0.0) -> HaltingConfig:

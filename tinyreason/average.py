@@ -24,4 +24,6 @@ class Average:
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
         """Once after each optimizer step."""
-        torch._foreach_lerp_(list(self.module.parameters()), list(model.parameters()), 1 - self.decay)
+        torch._foreach_lerp_(
+            list(self.module.parameters()), list(model.parameters()), 1 - self.decay
+        )

@@ -21,7 +21,16 @@ from torch import nn
 
 from tinyreason.errors import Damaged
 from tinyreason.files import leftovers, rename, staged, temporary_of, write_whole
-from tinyreason.manifest import NAME, Content, content_of, encode, intact, manifest_of, path_of, seems_good
+from tinyreason.manifest import (
+    NAME,
+    Content,
+    content_of,
+    encode,
+    intact,
+    manifest_of,
+    path_of,
+    seems_good,
+)
 
 
 def steps(directory: Path) -> list[int]:
@@ -29,7 +38,10 @@ def steps(directory: Path) -> list[int]:
     names = set(os.listdir(directory)) if directory.is_dir() else set()
     unfinished = {name.partition(".tmp.")[0] for name in names if ".json.tmp." in name} - names
     found = {int(match[1]) for match in map(NAME.fullmatch, names) if match}
-    return sorted((s for s in found if manifest_of(path_of(directory, s)).name not in unfinished), reverse=True)
+    return sorted(
+        (s for s in found if manifest_of(path_of(directory, s)).name not in unfinished),
+        reverse=True,
+    )
 
 
 def newest(directory: Path) -> Path | None:
@@ -67,11 +79,15 @@ def save(directory: Path, step: int, state: dict) -> Path:
 
 def serialized(state: dict) -> memoryview:
     """What goes to disk. Raises TypeError if it could not be loaded again."""
-    buffer = io.BytesIO()  # not the file: there, torch takes a full disk for a RuntimeError about positions
+    buffer = (
+        io.BytesIO()
+    )  # not the file: there, torch takes a full disk for a RuntimeError about positions
     torch.save(state, buffer)
     buffer.seek(0)
     if unsafe := torch.serialization.get_unsafe_globals_in_checkpoint(buffer):
-        raise TypeError(f"a checkpoint holds tensors and plain values only, not {', '.join(sorted(unsafe))}")
+        raise TypeError(
+            f"a checkpoint holds tensors and plain values only, not {', '.join(sorted(unsafe))}"
+        )
     return buffer.getbuffer()
 
 
@@ -150,8 +166,14 @@ def newest_good(directory: Path, warn: Callable[[str], None]) -> tuple[Path, dic
             warn(f"{error}; taking {path.name} instead")
         return path, state
     if damaged:
-        others = f"no older one is good ({len(damaged)} tried)" if len(damaged) > 1 else "there is no other"
-        raise Damaged(f"{damaged[0]}, and {others}; restore the files or type name=NEW for a new run")
+        others = (
+            f"no older one is good ({len(damaged)} tried)"
+            if len(damaged) > 1
+            else "there is no other"
+        )
+        raise Damaged(
+            f"{damaged[0]}, and {others}; restore the files or type name=NEW for a new run"
+        )
     return None
 
 

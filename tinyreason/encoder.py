@@ -18,35 +18,54 @@ from tinyreason.layers import Linear, truncated_normal
 from tinyreason.puzzle import Batch, Facts
 from tinyreason.sparse import PuzzleEmbedding
 
+POSITIONS = ("rotary", "learned", "grid", "none")
+
 
 class Encoder(nn.Module):
-    """What is injected at every recursion: prefix and cells, with positions, scaled by sqrt(D). Batch -> (B S D).
+    """Prefix and cells, with positions, times `scale`: what is injected at every recursion. Batch -> (B S D).
 
     The first prefix token carries the puzzle embedding (zero where there is none); the others are zero, as registers.
+    HRM, TRM and Huginn scale by sqrt(D), which is `scale=None`.
     """
 
     def __init__(
-        self, facts: Facts, width: int, prefix: int, positions: str, puzzle_embedding: bool, dtype: torch.dtype
+        self,
+        facts: Facts,
+        width: int,
+        prefix: int,
+        positions: str,
+        puzzle_embedding: bool,
+        dtype: torch.dtype,
+        scale: float | None = None,
     ):
         super().__init__()
         if puzzle_embedding and not prefix:
-            raise UserError("model.puzzle_embedding=true needs a prefix token; type model.prefix=1 or more")
+            raise UserError(
+                "model.puzzle_embedding=true needs a prefix token; use model.prefix=1 or more"
+            )
         self.width, self.prefix, self.dtype = width, prefix, dtype
+        self.scale = math.sqrt(width) if scale is None else scale
         self.tokens = nn.Parameter(truncated_normal((facts.vocab_size, width), width**-0.5))
-        self.puzzles = PuzzleEmbedding(facts.num_puzzle_identifiers, width) if puzzle_embedding else None
+        self.puzzles = (
+            PuzzleEmbedding(facts.num_puzzle_identifiers, width) if puzzle_embedding else None
+        )
         self.positions = make_positions(positions, facts, width, prefix)
 
     def forward(self, batch: Batch) -> Tensor:
         cells = F.embedding(batch.inputs, self.tokens).to(self.dtype)
         x = torch.cat((self.prefix_of(batch), cells), dim=1) if self.prefix else cells
-        return self.positions(x) * math.sqrt(self.width)
+        return self.positions(x) * self.scale
 
     def prefix_of(self, batch: Batch) -> Tensor:
         """(B prefix D)."""
-        prefix = torch.zeros(len(batch), self.prefix, self.width, dtype=self.dtype, device=batch.inputs.device)
+        prefix = torch.zeros(
+            len(batch), self.prefix, self.width, dtype=self.dtype, device=batch.inputs.device
+        )
         if self.puzzles is None:
             return prefix
-        return torch.cat((self.puzzles(batch.puzzle_ids).to(self.dtype)[:, None], prefix[:, 1:]), dim=1)
+        return torch.cat(
+            (self.puzzles(batch.puzzle_ids).to(self.dtype)[:, None], prefix[:, 1:]), dim=1
+        )
 
 
 class Learned(nn.Module):
@@ -70,7 +89,10 @@ class GridPositions(nn.Module):
     def __init__(self, facts: Facts, width: int, prefix: int):
         super().__init__()
         (rows, columns), box = facts.grid, facts.box
-        row, column = (a.flatten() for a in torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij"))
+        row, column = (
+            a.flatten()
+            for a in torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
+        )
         places, count = [row, rows + column], rows + columns
         if box:
             places.append(count + row // box[0] * (columns // box[1]) + column // box[1])
@@ -90,24 +112,24 @@ def make_positions(positions: str, facts: Facts, width: int, prefix: int) -> nn.
         return nn.Identity()
     if positions == "learned":
         return Learned(facts.seq_len + prefix, width)
-    if positions == "grid":
-        return GridPositions(facts, width, prefix)
-    raise UserError(f"model.positions={positions} is unknown; type one of rotary, learned, grid, none")
+    return GridPositions(facts, width, prefix)
 
 
 class Heads(nn.Module):
-    """Reads the answer off the cells and the halting logits off the first token. (B S D) -> (B cells V), (B 2) float32.
+    """Reads the answer off the cells, the halting logits off the first token. (B S D) -> (B cells V), (B 2) float32.
 
-    The halting head starts at weight 0 and bias -5: nothing halts before it has been learnt.
+    The halting head starts at weight 0 and bias -5: nothing halts before it has been learnt. With `tied`, the answer is
+    read by the embedding of the tokens, which is handed in, and there is no other weight for it.
     """
 
-    def __init__(self, vocab_size: int, width: int, prefix: int):
+    def __init__(self, vocab_size: int, width: int, prefix: int, tied: bool = False):
         super().__init__()
         self.prefix = prefix
-        self.answer = Linear(width, vocab_size)
+        self.answer = None if tied else Linear(width, vocab_size)
         self.halt = Linear(width, 2, bias=True)
         nn.init.zeros_(self.halt.weight)
         nn.init.constant_(self.halt.bias, -5.0)
 
-    def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        return self.answer(z)[:, self.prefix :], self.halt(z[:, 0]).float()
+    def forward(self, z: Tensor, tokens: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        logits = self.answer(z) if tokens is None else F.linear(z, tokens.to(z.dtype))
+        return logits[:, self.prefix :], self.halt(z[:, 0]).float()

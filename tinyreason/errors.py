@@ -13,8 +13,12 @@ class UserError(Exception):
     exit_code = 2
 
     def __init__(self, message: str):
-        line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
-        super().__init__(line if len(line) <= LONGEST else f"{line[: LONGEST - 300]} [...] {line[-290:]}")
+        line = "".join(
+            c if c.isprintable() else c.encode("unicode_escape").decode() for c in message
+        )
+        super().__init__(
+            line if len(line) <= LONGEST else f"{line[: LONGEST - 300]} [...] {line[-290:]}"
+        )
 
 
 class Damaged(UserError):

@@ -53,7 +53,9 @@ class Stream:
     def _epoch(self, e: int) -> np.ndarray:
         """(N, 2) int64: the example and the copy of each draw of epoch `e`."""
         rng, n, passes = self.random(0, e), len(self.puzzles), []
-        while sum(map(len, passes)) < n:  # stored augmentations make an epoch many passes over the groups
+        while (
+            sum(map(len, passes)) < n
+        ):  # stored augmentations make an epoch many passes over the groups
             passes.append(self.one_pass(rng))
         return np.concatenate(passes)[:n]
 
@@ -78,7 +80,9 @@ class Stream:
 class Feed:
     """The stream, on the device, from draw number `position` on."""
 
-    def __init__(self, stream: Stream, facts: Facts, batch: int, device: torch.device, position: int = 0):
+    def __init__(
+        self, stream: Stream, facts: Facts, batch: int, device: torch.device, position: int = 0
+    ):
         self.stream, self.facts, self.device = stream, facts, device
         self.capacity = WINDOW * batch
         self.start = position

@@ -70,4 +70,6 @@ def temporary_of(path: Path) -> Path:
 
 def leftovers(directory: Path) -> list[Path]:
     """Temporary files in a directory, in name order: of processes that are dead, where one alone may write there."""
-    return sorted(path for path in directory.glob("*.tmp.*") if re.search(r"\.tmp\.[1-9][0-9]*$", path.name))
+    return sorted(
+        path for path in directory.glob("*.tmp.*") if re.search(r"\.tmp\.[1-9][0-9]*$", path.name)
+    )

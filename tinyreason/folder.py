@@ -77,7 +77,9 @@ def write(
 def refuse_taken(out: Path) -> None:
     """Raise UserError unless `out` is free: no such path yet, or an empty directory."""
     if out.is_symlink() or (out.exists() and (not out.is_dir() or any(out.iterdir()))):
-        raise UserError(f"{out}: exists already and is not an empty directory; remove it or name another")
+        raise UserError(
+            f"{out}: exists already and is not an empty directory; remove it or name another"
+        )
 
 
 def read(path: Path) -> tuple[Facts, dict[str, Puzzles], list[str]]:
@@ -94,8 +96,13 @@ def read(path: Path) -> tuple[Facts, dict[str, Puzzles], list[str]]:
     facts = stated["train"]
     for name, other in stated.items():
         if other != facts:
-            raise UserError(f"{path / name / 'dataset.json'}: does not agree with train/dataset.json")
-    splits = {name: _read_split(path / name, facts) if name in present else _empty(facts) for name in SPLITS}
+            raise UserError(
+                f"{path / name / 'dataset.json'}: does not agree with train/dataset.json"
+            )
+    splits = {
+        name: _read_split(path / name, facts) if name in present else _empty(facts)
+        for name in SPLITS
+    }
     return facts, splits, _identifiers(path / "identifiers.json", facts)
 
 
@@ -128,7 +135,9 @@ def _write_split(path: Path, puzzles: Puzzles, facts: Facts, set_name: str) -> N
 
 
 def _dump(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, indent=None if isinstance(value, list) else 2) + "\n", encoding="utf-8")
+    path.write_text(
+        json.dumps(value, indent=None if isinstance(value, list) else 2) + "\n", encoding="utf-8"
+    )
 
 
 def _empty(facts: Facts) -> Puzzles:
@@ -144,10 +153,16 @@ def _read_split(path: Path, facts: Facts) -> Puzzles:
     for name in ("inputs", "labels"):
         _check_shape(files[name], arrays[name], (len(arrays["inputs"]), facts.seq_len))
     identifiers = arrays["puzzle_identifiers"]
-    _check_edges(files["puzzle_indices"], arrays["puzzle_indices"], len(identifiers), len(arrays["inputs"]))
-    _check_edges(files["group_indices"], arrays["group_indices"], stated["total_groups"], len(identifiers))
+    _check_edges(
+        files["puzzle_indices"], arrays["puzzle_indices"], len(identifiers), len(arrays["inputs"])
+    )
+    _check_edges(
+        files["group_indices"], arrays["group_indices"], stated["total_groups"], len(identifiers)
+    )
     if identifiers.min() < 0 or identifiers.max() >= facts.num_puzzle_identifiers:
-        raise UserError(f"{files['puzzle_identifiers']}: identifiers outside 0..{facts.num_puzzle_identifiers - 1}")
+        raise UserError(
+            f"{files['puzzle_identifiers']}: identifiers outside 0..{facts.num_puzzle_identifiers - 1}"
+        )
     for name in ("inputs", "labels"):  # last, since they may be large
         _check_tokens(files[name], arrays[name], facts.vocab_size)
     return Puzzles(**arrays)
@@ -163,7 +178,9 @@ def _check_tokens(path: Path, array: np.ndarray, vocab_size: int) -> None:
         largest = array[start : start + ROWS].max(1)
         if largest.max() >= vocab_size:
             row = int(np.argmax(largest >= vocab_size))
-            raise UserError(f"{path}: example {start + row} has a token of {largest[row]}, vocab_size is {vocab_size}")
+            raise UserError(
+                f"{path}: example {start + row} has a token of {largest[row]}, vocab_size is {vocab_size}"
+            )
 
 
 def _check_edges(path: Path, edges: np.ndarray, count: int, end: int) -> None:
@@ -179,7 +196,9 @@ def _identifiers(path: Path, facts: Facts) -> list[str]:
     if not isinstance(names, list) or not all(_is_name(name) for name in names):
         raise UserError(f"{path}: not a list of names of 1 to {MAX_NAME} printable characters")
     if len(names) != facts.num_puzzle_identifiers:
-        raise UserError(f"{path}: {len(names)} names, num_puzzle_identifiers is {facts.num_puzzle_identifiers}")
+        raise UserError(
+            f"{path}: {len(names)} names, num_puzzle_identifiers is {facts.num_puzzle_identifiers}"
+        )
     return names
 
 
@@ -191,7 +210,9 @@ def _set_name(path: Path, stated: dict[str, Any]) -> str:
     sets = stated.get("sets")
     name = sets[0] if isinstance(sets, list) and len(sets) == 1 else None
     if not isinstance(name, str) or not re.fullmatch(r"[\w-]{1,64}", name, re.ASCII):
-        raise UserError(f"{path}: sets must be a list of one plain name, not {shown(sets if name is None else name)}")
+        raise UserError(
+            f"{path}: sets must be a list of one plain name, not {shown(sets if name is None else name)}"
+        )
     return name
 
 
@@ -208,7 +229,9 @@ def _facts(path: Path, notes: dict[str, Any]) -> Facts:
         grid=grid,
         box=_box(path, grid, notes),
         pad_id=_integer(path, stated, "pad_id", 0, vocab - 1),
-        ignore_label_id=None if ignored is None else _integer(path, stated, "ignore_label_id", 0, 255),
+        ignore_label_id=None
+        if ignored is None
+        else _integer(path, stated, "ignore_label_id", 0, 255),
         blank_identifier_id=_integer(path, stated, "blank_identifier_id", 0, identifiers - 1),
         num_puzzle_identifiers=identifiers,
     )
@@ -233,7 +256,9 @@ def _grid(path: Path, cells: int, notes: dict[str, Any]) -> tuple[int, int]:
 def _box(path: Path, grid: tuple[int, int], notes: dict[str, Any]) -> tuple[int, int] | None:
     box = _pair(path, notes, "box")
     if box and (grid[0] % box[0] or grid[1] % box[1]):
-        raise UserError(f"{path.parents[1] / NOTES}: no grid of {grid[0]} x {grid[1]} has boxes of {box[0]} x {box[1]}")
+        raise UserError(
+            f"{path.parents[1] / NOTES}: no grid of {grid[0]} x {grid[1]} has boxes of {box[0]} x {box[1]}"
+        )
     return box
 
 
@@ -242,7 +267,13 @@ def _pair(path: Path, notes: dict[str, Any], key: str) -> tuple[int, int] | None
     value = notes.get(key)
     if value is None:
         return None
-    fits = isinstance(value, list) and len(value) == 2 and all(type(n) is int and 1 <= n <= 1 << 16 for n in value)
+    fits = (
+        isinstance(value, list)
+        and len(value) == 2
+        and all(type(n) is int and 1 <= n <= 1 << 16 for n in value)
+    )
     if not fits:
-        raise UserError(f"{path.parents[1] / NOTES}: {key} must be [rows,columns], not {shown(value)}")
+        raise UserError(
+            f"{path.parents[1] / NOTES}: {key} must be [rows,columns], not {shown(value)}"
+        )
     return value[0], value[1]

@@ -14,7 +14,9 @@ PATIENCE = 10  # bad steps in a row that end a run
 
 
 @torch.no_grad()
-def only_if(good: Tensor, tensors: Callable[[], Iterable[Tensor]], change: Callable[[], None]) -> None:
+def only_if(
+    good: Tensor, tensors: Callable[[], Iterable[Tensor]], change: Callable[[], None]
+) -> None:
     """Run `change`; unless `good` (bool, on the device), all `tensors()` are then bitwise as before.
 
     `change` must work in place. A tensor that it makes, as an optimizer its state at the first step, goes back to 0.
@@ -31,11 +33,15 @@ class Guard:
     def __init__(self, device: torch.device):
         self.in_a_row = torch.zeros((), dtype=torch.int64, device=device)
         self.most = torch.zeros_like(self.in_a_row)
-        self.first = torch.zeros_like(self.in_a_row)  # step of the row that ends the run, or of the newest
+        self.first = torch.zeros_like(
+            self.in_a_row
+        )  # step of the row that ends the run, or of the newest
 
     def count(self, good: Tensor, step: int) -> None:
         self.in_a_row = torch.where(good, 0, self.in_a_row + 1)
-        self.first = torch.where(good | (self.most >= PATIENCE), self.first, step - self.in_a_row + 1)
+        self.first = torch.where(
+            good | (self.most >= PATIENCE), self.first, step - self.in_a_row + 1
+        )
         self.most = torch.maximum(self.most, self.in_a_row)
 
     def lost(self) -> bool:

@@ -10,32 +10,40 @@ B batch.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tinyreason.errors import UserError
+from tinyreason.losses import Loss
 from tinyreason.models.base import Read
+from tinyreason.options import Options, chosen, option
+
+WEIGHT = 0.5  # of each loss of the halting head, as in both references
 
 
 @dataclass
-class HaltingConfig:
+class HaltingConfig(Options):
     """The halting axis of a run; the values stand in `conf/halting/*.yaml`."""
 
     rule: str  # a name in RULES
-    segments: int  # most segments that a puzzle stays; N_sup in TRM's paper
-    exploration: float  # probability that a slot is made to stay
+    segments: int = option(
+        least=1, shared_most=4096
+    )  # most that a puzzle stays; N_sup in TRM's paper
+    exploration: float = option(least=0, most=1)  # probability that a slot is made to stay
+
+    def check_together(self, prefix: str) -> None:
+        chosen(RULES, f"{prefix}rule", self.rule)
 
 
 class Halting(ABC):
     """Abstract. A rule: when a puzzle is finished, and what the halting head should have said."""
 
+    learns = True  # it has a loss
+    looks_ahead = False  # its loss needs what the segment after this one says
+
     def __init__(self, config: HaltingConfig):
-        if config.segments < 1:
-            raise UserError(f"halting.segments={config.segments} must be 1 or more")
         self.segments, self.exploration = config.segments, config.exploration
 
     @torch.no_grad()
@@ -51,21 +59,27 @@ class Halting(ABC):
         """(B,) bool: the head says that the puzzle is finished."""
 
     @abstractmethod
-    def loss(self, read: Read, correct: Tensor, last: Tensor, look_ahead: Callable[[], Read]) -> dict[str, Tensor]:
-        """The losses of the halting head by name, (B,) each.
+    def losses(
+        self, read: Read, correct: Tensor, last: Tensor, ahead: Read | None
+    ) -> dict[str, Loss]:
+        """The losses of the halting head by name.
 
-        `correct` and `last` (B,) bool: the answer is exact; the slot is at its last segment. `look_ahead()` reads the
-        segment after this one, without gradient.
+        `correct` and `last` (B,) bool: the answer is exact; the slot is at its last segment. `ahead` is the read of the
+        segment after this one, without gradient, for a rule that `looks_ahead`.
         """
 
 
 class Fixed(Halting):
     """Every puzzle stays for all segments and nothing is learnt: deep supervision without ACT."""
 
+    learns = False
+
     def wants(self, read: Read) -> Tensor:
         return torch.zeros_like(read.halt[:, 0], dtype=torch.bool)
 
-    def loss(self, read: Read, correct: Tensor, last: Tensor, look_ahead: Callable[[], Read]) -> dict[str, Tensor]:
+    def losses(
+        self, read: Read, correct: Tensor, last: Tensor, ahead: Read | None
+    ) -> dict[str, Loss]:
         return {}
 
 
@@ -75,8 +89,10 @@ class Correctness(Halting):
     def wants(self, read: Read) -> Tensor:
         return read.halt[:, 0] > 0
 
-    def loss(self, read: Read, correct: Tensor, last: Tensor, look_ahead: Callable[[], Read]) -> dict[str, Tensor]:
-        return {"q_halt_loss": binary(read.halt[:, 0], correct)}
+    def losses(
+        self, read: Read, correct: Tensor, last: Tensor, ahead: Read | None
+    ) -> dict[str, Loss]:
+        return {"q_halt_loss": Loss(binary(read.halt[:, 0], correct), WEIGHT)}
 
 
 class QLearning(Halting):
@@ -85,23 +101,33 @@ class QLearning(Halting):
     No replay and no target network: the batch is large enough (parallel Q-networks, arXiv 2407.04811).
     """
 
+    looks_ahead = True
+
     def wants(self, read: Read) -> Tensor:
         return read.halt[:, 0] > read.halt[:, 1]
 
-    def loss(self, read: Read, correct: Tensor, last: Tensor, look_ahead: Callable[[], Read]) -> dict[str, Tensor]:
-        ahead = look_ahead().halt
-        value = torch.where(last, ahead[:, 0], ahead.amax(-1)).sigmoid()
-        return {"q_halt_loss": binary(read.halt[:, 0], correct), "q_continue_loss": binary(read.halt[:, 1], value)}
+    def losses(
+        self, read: Read, correct: Tensor, last: Tensor, ahead: Read | None
+    ) -> dict[str, Loss]:
+        value = torch.where(last, ahead.halt[:, 0], ahead.halt.amax(-1)).sigmoid()
+        return {
+            "q_halt_loss": Loss(binary(read.halt[:, 0], correct), WEIGHT),
+            "q_continue_loss": Loss(binary(read.halt[:, 1], value), WEIGHT),
+        }
 
 
-RULES: dict[str, type[Halting]] = {"fixed": Fixed, "correctness": Correctness, "q_learning": QLearning}
+RULES: dict[str, type[Halting]] = {
+    "fixed": Fixed,
+    "correctness": Correctness,
+    "q_learning": QLearning,
+}
 
 
 def make_halting(config: HaltingConfig) -> Halting:
     """The rule of the name in `halting.rule`. Raises UserError if there is none."""
-    if config.rule not in RULES:
-        raise UserError(f"halting.rule={config.rule} is unknown; type one of {', '.join(RULES)}")
-    return RULES[config.rule](config)
+    rule = chosen(RULES, "halting.rule", config.rule)
+    config.check("halting.")
+    return rule(config)
 
 
 def binary(logits: Tensor, target: Tensor) -> Tensor:

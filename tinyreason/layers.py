@@ -1,7 +1,8 @@
-"""The layers of HRM and TRM, sized and initialised as published; everything here is position-wise or one block deep.
+"""The layers of the whole family; everything here is position-wise or one block deep.
 
 Unusual in them:
-- no biases, no learned norms: a block is `x = norm(x + mix(x)); x = norm(x + swiglu(x))`, normed *after* the residual
+- HRM's and TRM's blocks have no biases and no learned norms, and are normed *after* the residual; where the norms stand
+  and what else varies between papers is one `Style`
 - weights are float32 and cast to the activations' type where they are used, so bf16 training has float32 masters
 - LeCun initialisation, truncated at two deviations with the deviation corrected for the cut (as in JAX)
 - tokens are mixed by attention or by a SwiGLU over the sequence axis (TRM's `mlp_t`)
@@ -12,6 +13,7 @@ B batch, S sequence (prefix + cells), D width, N heads, K head width, V vocabula
 """
 
 import math
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import torch
@@ -20,9 +22,22 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from tinyreason.errors import UserError
+from tinyreason.tags import tagged
 
 EPS = 1e-5
 CUT_DEVIATION = 0.87962566103423978  # of a unit normal truncated at two deviations
+MIXES = ("attention", "mixer")
+
+
+class Style(NamedTuple):
+    """How the blocks of a paper differ from TRM's."""
+
+    norms: str = "post"  # where they stand, a name in PLACEMENTS
+    weighted: bool = False  # norms have a learned weight
+    eps: float = EPS  # of the norms
+    rotary: str = "halves"  # which pairs are turned, a name in PAIRS
+    theta: float = 10_000.0  # of the rotary frequencies
+    qk_bias: bool = False  # queries and keys get a bias after their projection
 
 
 class Inner(NamedTuple):
@@ -38,71 +53,107 @@ class Inner(NamedTuple):
         return self.multiple * math.ceil(round(self.expansion * outer * 2 / 3) / self.multiple)
 
 
-class Block(nn.Module):
-    """One layer of a core: mix tokens, then mix features. (B S D) -> (B S D)."""
-
-    def __init__(self, mix: nn.Module, width: int, inner: Inner):
-        super().__init__()
-        self.mix = mix
-        self.mlp = SwiGLU(width, inner)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.mix(x)
-        return norm(x + self.mlp(x))
-
-
 class Core(nn.Module):
-    """The tied network: `layers` blocks applied to the sum of a state and what is injected. (B S D) -> (B S D)."""
+    """The tied network: blocks applied to the sum of a state and what is injected. (B S D) -> (B S D)."""
 
-    def __init__(self, layers: int, mix: str, width: int, heads: int, inner: Inner, length: int, rotary: bool):
+    def __init__(self, blocks: Iterable["Block"]):
         super().__init__()
-        self.blocks = nn.ModuleList(
-            Block(make_mix(mix, width, heads, inner, length, rotary), width, inner) for _ in range(layers)
-        )
+        self.blocks = nn.ModuleList(blocks)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, positions: Tensor | None = None) -> Tensor:
         for block in self.blocks:
-            x = block(x)
+            x = block(x, positions)
         return x
 
 
-class Attention(nn.Module):
-    """Full self-attention and its residual, normed. (B S D) -> (B S D)."""
+class Block(nn.Module):
+    """One layer of a core: mix tokens, then mix features. (B S D) -> (B S D).
 
-    def __init__(self, width: int, heads: int, length: int, rotary: bool):
+    `positions` (B S) or (S) int: the places of the tokens, where they are some of the sequence; None: all, in order.
+    """
+
+    def __init__(self, mix: nn.Module, mlp: nn.Module, around_mix: "Around", around_mlp: "Around"):
+        super().__init__()
+        self.mix, self.mlp = mix, mlp
+        self.around_mix, self.around_mlp = around_mix, around_mlp
+
+    def forward(self, x: Tensor, positions: Tensor | None = None) -> Tensor:
+        x = self.around_mix(x, lambda h: self.mix(h, positions))
+        return self.around_mlp(x, self.mlp)
+
+
+class Around(nn.Module):
+    """A residual and the norms before it, on the branch and after the sum. (B S D) -> (B S D)."""
+
+    def __init__(self, before: nn.Module, branch: nn.Module, after: nn.Module):
+        super().__init__()
+        self.before, self.branch, self.after = before, branch, after
+
+    def forward(self, x: Tensor, f: Callable[[Tensor], Tensor]) -> Tensor:
+        return self.after(x + self.branch(f(self.before(x))))
+
+
+PLACEMENTS: dict[str, Callable[[Callable[[], nn.Module]], Around]] = {
+    "post": lambda norm: Around(nn.Identity(), nn.Identity(), norm()),  # TRM, URM, EqR
+    "pre": lambda norm: Around(norm(), nn.Identity(), nn.Identity()),  # llama, Parcae
+    "sandwich": lambda norm: Around(norm(), nn.Identity(), norm()),  # Huginn: on the sum
+    "branch": lambda norm: Around(norm(), norm(), nn.Identity()),  # Ouro: on the branch
+}
+
+
+def make_block(
+    style: Style, mix: str, width: int, heads: int, inner: Inner, length: int, rotary: bool
+) -> Block:
+    """A block for sequences of `length` tokens."""
+    place = PLACEMENTS[style.norms]
+    around_mix = place(lambda: Norm(width if style.weighted else None, style.eps))
+    around_mlp = place(lambda: Norm(width if style.weighted else None, style.eps))
+    if mix == "attention":
+        mixing = Attention(width, heads, length, rotary, style)
+    else:
+        mixing = TokenMixer(length, inner)
+        if style.norms == "post":  # as published, over the axis that is mixed
+            around_mix = place(lambda: AcrossTokens(Norm(None, style.eps)))
+    return Block(mixing, SwiGLU(width, inner), around_mix, around_mlp)
+
+
+class Attention(nn.Module):
+    """Full self-attention. (B S D) -> (B S D), S any part of the sequence if the positions are given."""
+
+    def __init__(self, width: int, heads: int, length: int, rotary: bool, style: Style = Style()):
         super().__init__()
         if width % heads or (rotary and (width // heads) % 2):
             raise UserError(f"model.width={width} must be an even multiple of model.heads={heads}")
         self.heads = heads
-        self.qkv = Linear(width, 3 * width)
-        self.out = Linear(width, width)
-        self.rotary = Rotary(width // heads, length) if rotary else nn.Identity()
+        self.qkv = Linear(width, 3 * width, matrix=True, parts=3)
+        self.out = Linear(width, width, matrix=True)
+        self.rotary = Rotary(width // heads, length, style.theta, style.rotary) if rotary else None
+        self.qk_bias = (
+            nn.Parameter(torch.zeros(2, heads, 1, width // heads)) if style.qk_bias else None
+        )
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, positions: Tensor | None = None) -> Tensor:
         q, k, v = rearrange(self.qkv(x), "b s (three n k) -> three b n s k", three=3, n=self.heads)
-        y = F.scaled_dot_product_attention(self.rotary(q), self.rotary(k), v)
-        return norm(x + self.out(rearrange(y, "b n s k -> b s (n k)")))
+        if self.qk_bias is not None:
+            bias_q, bias_k = self.qk_bias.to(x.dtype)
+            q, k = q + bias_q, k + bias_k
+        if self.rotary is not None:
+            q, k = self.rotary(q, positions), self.rotary(k, positions)
+        y = F.scaled_dot_product_attention(q, k, v)
+        return self.out(rearrange(y, "b n s k -> b s (n k)"))
 
 
 class TokenMixer(nn.Module):
-    """A SwiGLU over the sequence axis and its residual, normed *over that axis*. (B S D) -> (B S D)."""
+    """A SwiGLU over the sequence axis, which must be whole. (B S D) -> (B S D)."""
 
     def __init__(self, length: int, inner: Inner):
         super().__init__()
         self.mlp = SwiGLU(length, inner)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = x.transpose(1, 2)
-        return norm(x + self.mlp(x)).transpose(1, 2)
-
-
-def make_mix(mix: str, width: int, heads: int, inner: Inner, length: int, rotary: bool) -> nn.Module:
-    """The token-mixing half of a block, by its name in `model.mix`."""
-    if mix == "attention":
-        return Attention(width, heads, length, rotary)
-    if mix == "mixer":
-        return TokenMixer(length, inner)
-    raise UserError(f"model.mix={mix} is unknown; type model.mix=attention or model.mix=mixer")
+    def forward(self, x: Tensor, positions: Tensor | None = None) -> Tensor:
+        if positions is not None:
+            raise UserError("model.mix=mixer cannot leave tokens out; use model.mix=attention")
+        return self.mlp(x.transpose(1, 2)).transpose(1, 2)
 
 
 class SwiGLU(nn.Module):
@@ -110,8 +161,8 @@ class SwiGLU(nn.Module):
 
     def __init__(self, width: int, inner: Inner):
         super().__init__()
-        self.gate_up = Linear(width, 2 * inner.width(width))
-        self.down = Linear(inner.width(width), width)
+        self.gate_up = Linear(width, 2 * inner.width(width), matrix=True, parts=2)
+        self.down = Linear(inner.width(width), width, matrix=True)
 
     def forward(self, x: Tensor) -> Tensor:
         gate, up = self.gate_up(x).chunk(2, dim=-1)
@@ -119,11 +170,23 @@ class SwiGLU(nn.Module):
 
 
 class Linear(nn.Module):
-    """x @ weight.T (+ bias), the float32 weight cast to the type of x."""
+    """x @ weight.T (+ bias), the float32 weight cast to the type of x.
 
-    def __init__(self, width_in: int, width_out: int, bias: bool = False):
+    `matrix`: it belongs to a core, see `Tag`. `parts`: so many matrices are stacked in it, along its outputs.
+    """
+
+    def __init__(
+        self,
+        width_in: int,
+        width_out: int,
+        bias: bool = False,
+        matrix: bool = False,
+        parts: int = 1,
+    ):
         super().__init__()
-        self.weight = nn.Parameter(truncated_normal((width_out, width_in), width_in**-0.5))
+        self.parts = parts
+        weight = truncated_normal((width_out, width_in), width_in**-0.5)
+        self.weight = tagged(nn.Parameter(weight), matrix=matrix)
         self.bias = nn.Parameter(torch.zeros(width_out)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -131,25 +194,75 @@ class Linear(nn.Module):
         return F.linear(x, self.weight.to(x.dtype), bias)
 
 
+def halves(x: Tensor) -> Tensor:
+    """Each pair (i, i + K/2) of the last axis turned by a right angle: TRM, HRM, Ouro."""
+    left, right = x.chunk(2, dim=-1)
+    return torch.cat((-right, left), dim=-1)
+
+
+def adjacent(x: Tensor) -> Tensor:
+    """Each pair (2i, 2i + 1) of the last axis turned by a right angle: Huginn, Parcae, llama2.c."""
+    even, odd = x[..., ::2], x[..., 1::2]
+    return torch.stack((-odd, even), dim=-1).flatten(-2)
+
+
+PAIRS: dict[str, Callable[[Tensor], Tensor]] = {"halves": halves, "adjacent": adjacent}
+
+
 class Rotary(nn.Module):
     """Rotary positions over the whole sequence, prefix included. (B N S K) -> (B N S K), rotated in float32."""
 
-    def __init__(self, head_width: int, length: int, theta: float = 10000.0):
+    def __init__(
+        self, head_width: int, length: int, theta: float = 10_000.0, pairs: str = "halves"
+    ):
         super().__init__()
+        self.turned = PAIRS[pairs]
         frequencies = theta ** -(torch.arange(0, head_width, 2) / head_width)
-        angles = torch.outer(torch.arange(length), frequencies).repeat(1, 2)
+        angles = torch.outer(torch.arange(length), frequencies)
+        angles = angles.repeat(1, 2) if pairs == "halves" else angles.repeat_interleave(2, 1)
         self.register_buffer("cos", angles.cos(), persistent=False)
         self.register_buffer("sin", angles.sin(), persistent=False)
 
+    def forward(self, x: Tensor, positions: Tensor | None = None) -> Tensor:
+        """`positions` (S) or (B S) int: the places of the tokens of x; None: 0, 1, 2, ..."""
+        cos, sin = self.cos, self.sin
+        if positions is not None:
+            places = positions[..., None, :] if positions.ndim > 1 else positions
+            cos, sin = cos[places], sin[places]
+        return (x * cos + self.turned(x) * sin).to(x.dtype)
+
+
+class Norm(nn.Module):
+    """Root-mean-square norm of the last axis, in float32; with a learned weight if a width is given."""
+
+    def __init__(self, width: int | None = None, eps: float = EPS):
+        super().__init__()
+        weight = None if width is None else tagged(nn.Parameter(torch.ones(width)), decay=False)
+        self.weight, self.eps = weight, eps
+
     def forward(self, x: Tensor) -> Tensor:
-        left, right = x.chunk(2, dim=-1)
-        turned = torch.cat((-right, left), dim=-1)
-        return (x * self.cos + turned * self.sin).to(x.dtype)
+        return F.rms_norm(x.float(), x.shape[-1:], self.weight, self.eps).to(x.dtype)
+
+
+class AcrossTokens(nn.Module):
+    """A norm of the sequence axis. (B S D) -> (B S D)."""
+
+    def __init__(self, norm: Norm):
+        super().__init__()
+        self.norm = norm
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(x.transpose(1, 2)).transpose(1, 2)
 
 
 def norm(x: Tensor) -> Tensor:
     """Root-mean-square norm of the last axis, computed in float32, without parameters."""
     return F.rms_norm(x.float(), x.shape[-1:], eps=EPS).to(x.dtype)
+
+
+def redrawn(parameter: nn.Parameter, std: float, cut: float) -> None:
+    """Draw a parameter again: normal of deviation `std`, cut at so many deviations (which makes it smaller)."""
+    nn.init.trunc_normal_(parameter, std=std, a=-cut * std, b=cut * std)
 
 
 def truncated_normal(shape: tuple[int, ...], std: float) -> Tensor:

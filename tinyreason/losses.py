@@ -1,57 +1,59 @@
-"""Deep supervision's loss of one segment, and what it counts.
+"""The cross-entropies of cells, and the loss of one segment.
 
 Per puzzle the cell losses are averaged over its scored cells; puzzles are summed and divided by the global batch, and
 the halting losses are weighted by one half: as in both references (the TRM paper's pseudo-code has weight 1).
 
-B batch, S cells, V vocabulary.
+B batch, S cells, V vocabulary, R reads.
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tinyreason.errors import UserError
-from tinyreason.halting import Halting
 from tinyreason.models.base import Read
+from tinyreason.options import chosen
 from tinyreason.puzzle import IGNORE
-from tinyreason.segment import Carry
 
-HALT_WEIGHT = 0.5
-
-
-def objective(
-    read: Read, carry: Carry, halting: Halting, cross_entropy: Callable, look_ahead: Callable[[], Read]
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """The loss of one segment summed over the slots, and what it is made of, (B,) each. `carry` has advanced."""
-    labels = carry.batch.labels
-    correct = exact(read.answer, labels)
-    last = carry.segments >= halting.segments
-    losses = {"answer_loss": answer_loss(cross_entropy, read.logits, labels)}
-    losses |= halting.loss(read, correct, last, look_ahead)
-    halt = sum(v.sum() for k, v in losses.items() if k != "answer_loss")
-    loss = losses["answer_loss"].sum() + HALT_WEIGHT * halt
-    return loss, losses
+CrossEntropy = Callable[[Tensor, Tensor], Tensor]
 
 
-@torch.no_grad()
-def tally(losses: dict[str, Tensor], read: Read, carry: Carry) -> dict[str, Tensor]:
-    """Sums to log of a segment, on the device. `carry` has advanced and knows which slots are free.
+class Loss(NamedTuple):
+    """A loss, weighted by whoever makes it."""
 
-    As in the references, accuracies count the puzzles that leave their slot at this segment; losses count every slot.
-    """
-    labels = carry.batch.labels
-    correct, leaving = exact(read.answer, labels), carry.halted & (labels != IGNORE).any(-1)
-    counted = {
-        "exact": correct,
-        "cells": cell_accuracy(read.answer, labels),
-        "halt_right": (read.halt[:, 0] >= 0) == correct,
-        "segments": carry.segments,
-    }
-    sums = {k: v.detach().sum() for k, v in losses.items()}
-    total = sums["answer_loss"] + HALT_WEIGHT * sum(v for k, v in sums.items() if k != "answer_loss")
-    return sums | {k: (v * leaving).sum() for k, v in counted.items()} | {"loss": total, "left": leaving.sum()}
+    value: Tensor  # (B,)
+    weight: float = 1.0
+
+
+class Judged(NamedTuple):
+    """The reads of a segment and how wrong each cell is."""
+
+    reads: list[Read]  # R of them
+    cells: Tensor  # (R B S), cross-entropy, 0 where not scored
+    scored: Tensor  # (B S) bool
+    segments: Tensor  # (B,) int32, segments that each puzzle has had, this one included
+
+
+def judge(
+    cross_entropy: CrossEntropy, reads: list[Read], labels: Tensor, segments: Tensor
+) -> Judged:
+    """The reads of a segment against the `labels` (B S)."""
+    scored = labels != IGNORE
+    valid = labels.clamp(min=0)
+    cells = [cross_entropy(read.logits, valid) * scored for read in reads]
+    return Judged(reads, torch.stack(cells), scored, segments)
+
+
+def mean_of_scored(cells: Tensor, scored: Tensor) -> Tensor:
+    """(... B S), (B S) -> (... B): each puzzle's mean over its scored cells; 0 for a puzzle without any."""
+    return cells.sum(-1) / scored.sum(-1).clamp(min=1)
+
+
+def total(losses: dict[str, Loss]) -> Tensor:
+    """Their weighted sum over the slots."""
+    return sum(loss.weight * loss.value.sum() for loss in losses.values())
 
 
 def stablemax(logits: Tensor, labels: Tensor) -> Tensor:
@@ -67,32 +69,13 @@ def stablemax(logits: Tensor, labels: Tensor) -> Tensor:
 
 def softmax(logits: Tensor, labels: Tensor) -> Tensor:
     """Ordinary cross-entropy in float32. (... V), (...) -> (...)."""
-    return F.cross_entropy(logits.float().flatten(0, -2), labels.flatten(), reduction="none").view(labels.shape)
+    flat = F.cross_entropy(logits.float().flatten(0, -2), labels.flatten(), reduction="none")
+    return flat.view(labels.shape)
 
 
-CROSS_ENTROPIES = {"stablemax": stablemax, "softmax": softmax}
+CROSS_ENTROPIES: dict[str, CrossEntropy] = {"stablemax": stablemax, "softmax": softmax}
 
 
-def cross_entropy_of(name: str):
-    """The cross-entropy of the name in `loss`."""
-    if name not in CROSS_ENTROPIES:
-        raise UserError(f"loss={name} is unknown; type one of {', '.join(CROSS_ENTROPIES)}")
-    return CROSS_ENTROPIES[name]
-
-
-def answer_loss(cross_entropy, logits: Tensor, labels: Tensor) -> Tensor:
-    """(B,), each puzzle's mean loss over its scored cells; 0 for a puzzle without any."""
-    scored = labels != IGNORE
-    losses = cross_entropy(logits, labels.clamp(min=0)) * scored
-    return losses.sum(-1) / scored.sum(-1).clamp(min=1)
-
-
-def exact(answer: Tensor, labels: Tensor) -> Tensor:
-    """(B,) bool: every scored cell is right."""
-    return ((answer == labels) | (labels == IGNORE)).all(-1)
-
-
-def cell_accuracy(answer: Tensor, labels: Tensor) -> Tensor:
-    """(B,) float: share of scored cells that are right."""
-    scored = labels != IGNORE
-    return ((answer == labels) & scored).sum(-1) / scored.sum(-1).clamp(min=1)
+def cross_entropy_of(name: str) -> CrossEntropy:
+    """The cross-entropy of the name in `loss`. Raises UserError if there is none."""
+    return chosen(CROSS_ENTROPIES, "loss", name)

@@ -41,7 +41,11 @@ def content_of(data: bytes | memoryview) -> Content:
 
 
 def encode(step: int, contents: list[Content]) -> bytes:
-    record = {"format": FORMAT, "step": step, "contents": [content._asdict() for content in contents]}
+    record = {
+        "format": FORMAT,
+        "step": step,
+        "contents": [content._asdict() for content in contents],
+    }
     return json.dumps(record).encode() + b"\n"
 
 
@@ -67,7 +71,9 @@ def decode(raw: bytes, step: int) -> list[Content]:
 def read(path: Path, step: int) -> list[Content]:
     """As `decode`, from a file. Raises OSError, too, where that cannot be read."""
     if not path.is_file():
-        raise ValueError(f"no manifest {path.name} beside it (an unfinished copy, or saved by an older version)")
+        raise ValueError(
+            f"no manifest {path.name} beside it (an unfinished copy, or saved by an older version)"
+        )
     with path.open("rb") as file:
         return decode(file.read(MAX_BYTES), step)
 
@@ -96,7 +102,9 @@ def expected(path: Path) -> list[Content]:
     size = path.stat().st_size
     allowed = [content for content in contents if content.size == size]
     if not allowed:
-        raise Damaged(f"{path}: size differs from its manifest's ({size} bytes)" if size else f"{path}: empty")
+        raise Damaged(
+            f"{path}: size differs from its manifest's ({size} bytes)" if size else f"{path}: empty"
+        )
     return allowed
 
 

@@ -11,26 +11,36 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from tinyreason import earlier
 from tinyreason.errors import UserError
+from tinyreason.options import Options, chosen, option
 from tinyreason.sparse import PuzzleEmbedding
+from tinyreason.tags import Tag, tag_of
 
 
 @dataclass
-class OptimConfig:
+class OptimConfig(Options):
     """The optimizer of a run; the values stand in `conf/optim/*.yaml`."""
 
     rule: str  # a name in RULES, for all that Muon does not take
-    matrices: str  # same | muon: the rule of the cores' weight matrices
-    lr: float
+    matrices: str = option(choices=("same", "muon"))  # the rule of the cores' weight matrices
+    lr: float = option(least=0)
     betas: list[float]
-    weight_decay: float
-    muon_lr: float
-    muon_weight_decay: float
-    embedding_lr: float  # of the puzzle embedding
-    embedding_weight_decay: float
-    warmup: int  # steps of linear warm-up
-    min_lr_ratio: float  # of the cosine's end; 1 keeps the rate constant after warm-up
-    clip: float | None  # largest gradient norm
+    weight_decay: float = option(least=0)
+    muon_lr: float = option(least=0)
+    muon_weight_decay: float = option(least=0)
+    embedding_lr: float = option(least=0)  # of the puzzle embedding
+    embedding_weight_decay: float = option(least=0)
+    warmup: int = option(least=0)  # steps of linear warm-up
+    min_lr_ratio: float = option(least=0, most=1)  # of the cosine's end; 1: constant after warm-up
+    clip: float | None = option(least=0)  # largest gradient norm
+
+    def check_together(self, prefix: str) -> None:
+        chosen(RULES, f"{prefix}rule", self.rule)
+        good = [b for b in self.betas if isinstance(b, int | float) and 0 <= b < 1]  # no maps
+        if len(self.betas) != 2 or len(good) != 2:
+            wanted = "must be two numbers from 0 to below 1, as in 'optim.betas=[0.9,0.95]'"
+            raise UserError(f"{prefix}betas={self.betas} {wanted}")
 
 
 class AdamATan2(torch.optim.Optimizer):
@@ -51,23 +61,29 @@ class AdamATan2(torch.optim.Optimizer):
                 self.update(group, params, [p.grad for p in params])
 
     def update(self, group: dict, params: list[Tensor], grads: list[Tensor]) -> None:
-        """One step of a group whose parameters have all had the same number of steps."""
-        t = self.count(params[0])
+        """One step of the parameters of a group that have a gradient."""
         lr, (b1, b2) = group["lr"], group["betas"]
+        t = self.count(params)
         m, v = ([self.moment(p, name) for p in params] for name in ("exp_avg", "exp_avg_sq"))
         torch._foreach_mul_(params, 1 - lr * group["weight_decay"])
         torch._foreach_lerp_(m, grads, 1 - b1)
         torch._foreach_lerp_(v, torch._foreach_mul(grads, grads), 1 - b2)
         scale = torch._foreach_sqrt(v)
-        torch._foreach_div_(scale, (1 - b2**t).sqrt().to(scale[0].dtype))
-        for p, mean, deviation in zip(params, m, scale, strict=True):
-            p.sub_(lr / (1 - b1**t) * torch.atan2(mean, deviation))
+        torch._foreach_div_(scale, list((1 - b2**t).sqrt().to(scale[0].dtype).unbind()))
+        sizes = (lr / (1 - b1**t)).unbind()
+        for p, size, mean, deviation in zip(params, sizes, m, scale, strict=True):
+            p.sub_(size * torch.atan2(mean, deviation))
 
-    def count(self, p: Tensor) -> Tensor:
-        """The number of this step, float64; it lies on the device, where a bad step takes it back."""
-        state = self.state[p]
-        state.setdefault("t", torch.zeros((), dtype=p.dtype, device=p.device)).add_(1)
-        return state["t"].double()
+    def count(self, params: list[Tensor]) -> Tensor:
+        """(parameters,) float64: the number of this step for each, since its first with a gradient.
+
+        The counts lie on the device, where a bad step takes them back.
+        """
+        for p in params:
+            self.state[p].setdefault("t", torch.zeros((), dtype=p.dtype, device=p.device))
+        counts = [self.state[p]["t"] for p in params]
+        torch._foreach_add_(counts, 1)
+        return torch.stack(counts).double()
 
     def moment(self, p: Tensor, name: str) -> Tensor:
         """A running mean of `p`'s gradient, made at first use."""
@@ -89,7 +105,6 @@ class Optimizers:
         self.embeddings = [m for m in model.modules() if isinstance(m, PuzzleEmbedding)]
         self.schedule = lambda step: schedule(step, config.warmup, steps, config.min_lr_ratio)
         self.optimizers = make_optimizers(model, config)
-        self.rates = [o.defaults["lr"] for o in self.optimizers]
 
     def norm(self) -> Tensor:
         """Of the gradient, puzzle embeddings included: finite if all of it is."""
@@ -107,16 +122,22 @@ class Optimizers:
             nn.utils.clip_grad_norm_(self.parameters, self.config.clip)
         self.step_count += 1
         factor = self.schedule(self.step_count)
-        for optimizer, rate in zip(self.optimizers, self.rates, strict=True):
-            optimizer.param_groups[0]["lr"] = rate * factor
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["full_lr"] * factor
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         for embedding in self.embeddings:
-            embedding.step(self.config.embedding_lr * factor, self.config.embedding_weight_decay, good)
+            embedding.step(
+                self.config.embedding_lr * factor, self.config.embedding_weight_decay, good
+            )
 
     def state_dict(self) -> dict:
         """What the optimizers have gathered; their options are the configuration's, which may change."""
-        return {"step": self.step_count, "states": [(kind(o), o.state_dict()["state"]) for o in self.optimizers]}
+        return {
+            "step": self.step_count,
+            "states": [(kind(o), o.state_dict()["state"]) for o in self.optimizers],
+        }
 
     def load_state_dict(self, saved: dict) -> None:
         """Raises ValueError if `saved` is not of such optimizers."""
@@ -124,6 +145,8 @@ class Optimizers:
         for own, (rule, state) in zip(self.optimizers, saved["states"], strict=True):
             if rule != kind(own):
                 raise ValueError(f"saved by {rule}, not {kind(own)}")
+            if isinstance(own, AdamATan2):
+                state = earlier.optimizer(state)
             own.load_state_dict(own.state_dict() | {"state": state})
 
 
@@ -133,21 +156,36 @@ def kind(optimizer: torch.optim.Optimizer) -> str:
 
 def make_optimizers(model: nn.Module, config: OptimConfig) -> list[torch.optim.Optimizer]:
     """Muon, if asked for, takes the matrices of the cores; the rule takes the rest (embeddings, heads, biases)."""
-    if config.rule not in RULES:
-        raise UserError(f"optim.rule={config.rule} is unknown; type one of {', '.join(RULES)}")
-    if config.matrices not in ("same", "muon"):
-        raise UserError(f"optim.matrices={config.matrices} is unknown; type same or muon")
+    rule = chosen(RULES, "optim.rule", config.rule)
+    config.check("optim.")
     rest, muon = [], []
-    for name, p in model.named_parameters():
-        to_muon = config.matrices == "muon" and name.startswith("core") and p.ndim == 2
+    for p in model.parameters():
+        to_muon = config.matrices == "muon" and tag_of(p).matrix
         (muon if to_muon else rest).append(p)
-    rule = RULES[config.rule]
-    optimizers = [rule(rest, lr=config.lr, betas=tuple(config.betas), weight_decay=config.weight_decay)]
+    options = {"lr": config.lr, "betas": tuple(config.betas), "weight_decay": config.weight_decay}
+    optimizers = [rule(groups_of(rest, config.lr, config.weight_decay), **options)]
     if muon:
         # match_rms_adamw scales the orthogonal update to the size of an Adam step, so muon_lr is on Adam's scale
-        adjust = {"adjust_lr_fn": "match_rms_adamw", "weight_decay": config.muon_weight_decay}
-        optimizers.append(torch.optim.Muon(muon, lr=config.muon_lr, **adjust))
+        options = {"lr": config.muon_lr, "weight_decay": config.muon_weight_decay}
+        groups = groups_of(muon, config.muon_lr, config.muon_weight_decay)
+        optimizers.append(torch.optim.Muon(groups, adjust_lr_fn="match_rms_adamw", **options))
     return optimizers
+
+
+def groups_of(parameters: list[nn.Parameter], lr: float, weight_decay: float) -> list[dict]:
+    """The parameters in groups of the same learning rate and decay, by their tags."""
+    groups: dict[Tag, list[nn.Parameter]] = {}
+    for p in parameters:
+        groups.setdefault(tag_of(p)._replace(matrix=False), []).append(p)
+    return [
+        {
+            "params": members,
+            "full_lr": lr * tag.lr_scale,  # what the schedule takes a share of
+            "lr": lr * tag.lr_scale,
+            "weight_decay": weight_decay if tag.decay else 0.0,
+        }
+        for tag, members in groups.items()
+    ]
 
 
 def schedule(step: int, warmup: int, steps: int, min_ratio: float) -> float:

@@ -15,7 +15,9 @@ import torch
 from torch import Tensor
 
 SPLITS = ("train", "valid", "test")
-IGNORE = -100  # label of a cell that no loss and no metric counts (torch's and the references' convention)
+IGNORE = (
+    -100
+)  # label of a cell that no loss and no metric counts (torch's and the references' convention)
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,9 @@ class Batch:
         return cls.from_tensors(*(torch.tensor(a, device=device) for a in rows), facts)
 
     @classmethod
-    def from_tensors(cls, inputs: Tensor, labels: Tensor, puzzle_ids: Tensor, facts: Facts) -> "Batch":
+    def from_tensors(
+        cls, inputs: Tensor, labels: Tensor, puzzle_ids: Tensor, facts: Facts
+    ) -> "Batch":
         """The same from tensors of the types of `Rows`, widened on the device that they are on."""
         wide = labels.long()
         if facts.ignore_label_id is not None:

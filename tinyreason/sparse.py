@@ -17,7 +17,9 @@ class PuzzleEmbedding(nn.Module):
     def __init__(self, count: int, width: int):
         super().__init__()
         self.register_buffer("table", torch.zeros(count, width))
-        self.used: list[tuple[Tensor, Tensor]] = []  # (identifiers, rows) of each forward since the last step
+        self.used: list[
+            tuple[Tensor, Tensor]
+        ] = []  # (identifiers, rows) of each forward since the last step
 
     def forward(self, ids: Tensor) -> Tensor:
         rows = self.table[ids]
@@ -36,9 +38,13 @@ class PuzzleEmbedding(nn.Module):
             ids = torch.cat([ids for ids, rows in self.used if rows.grad is not None])
             # Rows of one identifier add up. Each of them then writes the same value, up to rounding of the sum, so
             # there is nothing to deduplicate and no count to wait for on the host.
-            total = (ids[:, None] == ids[None, :]).to(self.table.dtype) @ torch.cat(self.gradients())
+            total = (ids[:, None] == ids[None, :]).to(self.table.dtype) @ torch.cat(
+                self.gradients()
+            )
             old = self.table[ids]
-            self.table[ids] = torch.where(good, old * (1 - lr * weight_decay) - lr * total.sign(), old)
+            self.table[ids] = torch.where(
+                good, old * (1 - lr * weight_decay) - lr * total.sign(), old
+            )
         self.used = []
 
 

@@ -1,103 +1,145 @@
 """A training run in memory: all that changes while training, and the one step that changes it."""
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from tinyreason import checkpoint
+from tinyreason import checkpoint, earlier
 from tinyreason.average import Average
+from tinyreason.depth import DepthConfig, generator_of, make_depth
 from tinyreason.deterministic import repeats
 from tinyreason.feed import Feed, Stream
 from tinyreason.guard import Guard, only_if
 from tinyreason.halting import HaltingConfig, make_halting
-from tinyreason.losses import cross_entropy_of, objective, tally
-from tinyreason.meter import Meter
+from tinyreason.layers import Core
+from tinyreason.losses import CROSS_ENTROPIES, Loss, cross_entropy_of, total
+from tinyreason.metrics import Meter, Metric, tally
 from tinyreason.models import ModelConfig, Read, RecursiveModel, make_model, parameter_count
+from tinyreason.noise import StepNoise
+from tinyreason.objective import objective
 from tinyreason.optim import OptimConfig, Optimizers
+from tinyreason.options import Options, option
 from tinyreason.puzzle import Batch, Facts
-from tinyreason.segment import Carry
-from tinyreason.surroundings import peak_memory, random_states, set_random_states, surroundings, versions
+from tinyreason.recursion import Depth, GradientConfig, make_gradient
+from tinyreason.segment import Carry, Trace, detached, segment
+from tinyreason.supervision import SupervisionConfig, make_supervision
+from tinyreason.surroundings import (
+    peak_memory,
+    random_states,
+    set_random_states,
+    surroundings,
+    versions,
+)
 
 
 @dataclass
-class Training:
+class Training(Options):
     """All that decides the weights of a run, but for its data; the values stand in `conf/`."""
 
     model: ModelConfig
+    gradient: GradientConfig
+    depth: DepthConfig
+    supervision: SupervisionConfig
     halting: HaltingConfig
     optim: OptimConfig
-    seed: int  # of the weights, the order of puzzles, augmentation and exploration
-    steps: int  # segments of a slot, and optimizer steps
-    batch: int  # slots
-    loss: str  # stablemax | softmax
-    ema: float | None  # decay of the averaged weights; None: none
-    compile: str  # auto (on CUDA) | true | false
-    micro_batch: int | None  # slots that go forward and backward at once; None: all
+    seed: int = option(least=0, most=2**63 - 1)  # of weights, order of puzzles, augmentation, noise
+    steps: int = option(least=1)  # optimizer steps; a segment of each slot, each
+    batch: int = option(least=1)  # slots
+    loss: str = option(choices=tuple(CROSS_ENTROPIES))
+    ema: float | None = option(least=0, most=1)  # decay of the averaged weights; None: none
+    compile: str = option(choices=("auto", "true", "false"))  # auto: on CUDA
+    micro_batch: int | None = option(
+        least=1
+    )  # slots that go forward and backward at once; None: all
 
 
 class Trainer:
     """Everything that changes while training; what `state_dict` holds is all there is to a run."""
 
     def __init__(self, config: Training, facts: Facts, stream: Stream, device: torch.device):
-        self.config, self.batch, self.depth, self.device = asdict(config), config.batch, config.model.depth, device
+        self.config, self.batch, self.device, self.seed = (
+            asdict(config),
+            config.batch,
+            device,
+            config.seed,
+        )
         size = config.micro_batch or config.batch
-        self.parts = [slice(first, first + size) for first in range(0, config.batch, size)]
+        self.parts = [
+            slice(first, min(first + size, config.batch)) for first in range(0, config.batch, size)
+        ]
         self.model = make_model(config.model, facts, device)
+        self.gradient = make_gradient(config.gradient, config.model.cycle)
+        self.depth = make_depth(config.depth, config.model.recursions, self.gradient)
+        self.supervision = make_supervision(config.supervision)
         self.halting = make_halting(config.halting)
         self.cross_entropy = cross_entropy_of(config.loss)
         self.optimizers = Optimizers(self.model, config.optim, config.steps)
         self.ema = None if config.ema is None else Average(self.model, config.ema)
         if config.compile == "true" or (config.compile == "auto" and device.type == "cuda"):
             for model in {self.model, self.averaged}:
-                model.segment = torch.compile(model.segment)
-        self.generator = torch.Generator(device).manual_seed(config.seed)
+                compile_cores(model)
+        self.generator = torch.Generator(device).manual_seed(
+            config.seed
+        )  # of halting's exploration
         self.feed = Feed(stream, facts, config.batch, device)
         self.carry = Carry.fresh(self.model, Batch.of(stream.rows(0, config.batch), facts, device))
         self.meter, self.guard = Meter(), Guard(device)
-        self.step, self.seconds = 0, 0.0
-        self.best: dict | None = None  # the evaluation with the highest exact accuracy so far: its step, its accuracy
+        self.steps, self.seconds = 0, 0.0
+        self.best: dict | None = (
+            None  # the evaluation with the highest exact accuracy so far: its step, its accuracy
+        )
 
-    def segment(self) -> None:
+    def step(self) -> None:
         """One segment of every slot and one optimizer step. The host waits only where the feed fills its window.
 
         A step whose loss or gradient is not finite moves nothing, and every slot then begins with a new puzzle.
         """
-        carry = self.refilled()
-        parts = [self.gradients(carry.select(rows)) for rows in self.parts]
+        carry = self.carry.refill(self.feed.take(self.carry.halted))
+        depth = self.depth.draw(generator_of(self.seed, self.steps))
+        parts = [self.forward_backward(carry.select(rows), depth, rows) for rows in self.parts]
         state, read, losses = (joined(part) for part in zip(*parts, strict=True))
-        good = torch.isfinite(sum(losses.values()).sum()) & torch.isfinite(self.optimizers.norm())
+
+        finite_loss = torch.isfinite(sum(loss.value for loss in losses.values()).sum())
+        good = finite_loss & torch.isfinite(self.optimizers.norm())
         only_if(good, self.moved, lambda: self.move(good))
-        self.guard.count(good, self.step + 1)
+        self.guard.count(good, self.steps + 1)
 
-        rule, generator = self.halting, self.generator
-        carry = carry.advance(state, lambda segments: rule.done(read, segments, generator) | ~good)
-        sums = tally(losses, read, carry) | {"slots": torch.full((), self.batch, device=self.device)}
-        self.meter.add({k: torch.where(good, v, 0) for k, v in sums.items()} | {"skipped": ~good})
-        self.carry, self.step = carry, self.step + 1
+        carry = carry.advance(state)
+        done = self.halting.done(read, carry.segments, self.generator)
+        self.carry = replace(carry, halted=done | ~good)
+        self.measure(good, tally(losses, read, self.carry))
+        self.steps += 1
 
-    def refilled(self) -> Carry:
-        """The carry, with new puzzles in its free slots."""
-        return self.carry.refill(self.feed.take(self.carry.halted), self.model)
+    def forward_backward(
+        self, carry: Carry, depth: Depth, rows: slice
+    ) -> tuple[NamedTuple, Read, dict[str, Loss]]:
+        """A segment of the slots `rows` forward and backward: their state, last read and losses, all detached."""
+        trace, losses = self.forward(carry, depth, rows)
+        (total(losses) / self.batch).backward()
+        values = {name: loss._replace(value=loss.value.detach()) for name, loss in losses.items()}
+        return detached(trace.state), detached(trace.reads[-1]), values
 
-    def gradients(self, carry: Carry) -> tuple[NamedTuple, Read, dict[str, Tensor]]:
-        """A segment of some slots forward and backward: their state, what was read, their losses; all detached."""
-        loss, *outcome = self.forward(carry)
-        loss.backward()
-        return tuple(detached(part) for part in outcome)
-
-    def forward(self, carry: Carry) -> tuple[Tensor, NamedTuple, Read, dict[str, Tensor]]:
-        """A segment of some slots: their share of the loss, the state, what was read, the losses of each."""
-        state, read = self.model(carry.state, carry.batch, self.depth)
-        after = carry.advance(state, torch.zeros_like)
-        loss, losses = objective(read, after, self.halting, self.cross_entropy, lambda: self.look_ahead(after))
-        return loss / self.batch, state, read, losses
+    def forward(
+        self, carry: Carry, depth: Depth, rows: slice = slice(None)
+    ) -> tuple[Trace, dict[str, Loss]]:
+        """A segment of the slots `rows`, and its losses."""
+        noise = self.noise(rows)
+        trace = segment(self.model, carry, depth, self.gradient, noise, self.supervision.every)
+        after = carry.advance(trace.state)
+        ahead = self.look_ahead(after, depth, noise) if self.halting.looks_ahead else None
+        supervision, cross_entropy = self.supervision, self.cross_entropy
+        return trace, objective(trace, after, self.halting, supervision, cross_entropy, ahead)
 
     @torch.no_grad()
-    def look_ahead(self, carry: Carry) -> Read:
+    def look_ahead(self, carry: Carry, depth: Depth, noise: StepNoise) -> Read:
         """What the segment after this one would say, for Q-learning."""
-        return self.model(carry.state, carry.batch, self.depth)[1]
+        return segment(self.model, carry, depth, self.gradient, noise).reads[-1]
+
+    def noise(self, rows: slice) -> StepNoise:
+        """The random numbers of this step, for the slots `rows`."""
+        return StepNoise(self.seed, self.steps, self.batch, rows, self.device)
 
     def move(self, good: Tensor) -> None:
         """The optimizers' step, and the average's."""
@@ -106,15 +148,18 @@ class Trainer:
             self.ema.update(self.model)
 
     def moved(self) -> list[Tensor]:
-        """What `move` moves, but for the table of puzzles, which sees to itself."""
-        return self.optimizers.moved() + ([] if self.ema is None else list(self.averaged.parameters()))
+        """Every tensor that `move` changes, except the puzzle table, which checks `good` itself."""
+        return self.optimizers.moved() + (
+            [] if self.ema is None else list(self.averaged.parameters())
+        )
 
-    def is_best(self, exact_accuracy: float) -> bool:
-        """Whether this is the best evaluation so far, which is remembered."""
-        best = self.best is None or exact_accuracy > self.best["exact_accuracy"]
-        if best:
-            self.best = {"step": self.step, "exact_accuracy": exact_accuracy}
-        return best
+    def measure(self, good: Tensor, metrics: dict[str, Metric]) -> None:
+        """Add up what a step came to; a bad one counts as skipped and as nothing else."""
+        kept = {
+            name: Metric(*(None if t is None else torch.where(good, t, 0) for t in metric))
+            for name, metric in metrics.items()
+        }
+        self.meter.add(kept | {"skipped": Metric((~good).long())})
 
     @property
     def averaged(self) -> RecursiveModel:
@@ -126,14 +171,16 @@ class Trainer:
         now = self.carry
         slots = {"state": list(now.state), "segments": now.segments, "halted": now.halted}
         return {
-            "step": self.step,
+            "step": self.steps,
             "seconds": self.seconds,
             "best": self.best,
             "model": self.model.state_dict(),
             "ema": None if self.ema is None else self.averaged.state_dict(),
             "optimizers": self.optimizers.state_dict(),
-            "carry": slots | {"batch": [now.batch.inputs, now.batch.labels, now.batch.puzzle_ids]} if carry else None,
-            "meter": self.meter.sums,
+            "carry": slots | {"batch": [now.batch.inputs, now.batch.labels, now.batch.puzzle_ids]}
+            if carry
+            else None,
+            "meter": self.meter.state_dict(),
             "bad_in_a_row": self.guard.in_a_row,
             "position": self.feed.position,
             "generator": self.generator.get_state(),  # of halting; the feed's draws are functions of their number
@@ -148,26 +195,31 @@ class Trainer:
         Raises KeyError, ValueError, RuntimeError or TypeError if `saved` is not of such a model and optimizer.
         """
         here = surroundings(self.device)
-        changed = [f"{k} {v} is now {here.get(k)}" for k, v in saved["made_on"].items() if v != here.get(k)]
+        changed = [
+            f"{k} {v} is now {here.get(k)}" for k, v in saved["made_on"].items() if v != here.get(k)
+        ]
         learnt = {field.name for field in fields(Training)}
-        changed += differences({k: v for k, v in saved["config"].items() if k in learnt}, self.config)
+        before = earlier.options(saved["config"])
+        changed += differences({k: v for k, v in before.items() if k in learnt}, self.config)
         if not repeats(self.device):
             changed.append("on CUDA sums come out otherwise each time, unless deterministic=true")
         self.model.load_state_dict(saved["model"])
         if self.ema is not None:
             self.averaged.load_state_dict(saved["ema"] or saved["model"])
         self.optimizers.load_state_dict(saved["optimizers"])
-        self.feed = Feed(self.feed.stream, self.feed.facts, self.batch, self.device, saved["position"])
+        self.feed = Feed(
+            self.feed.stream, self.feed.facts, self.batch, self.device, saved["position"]
+        )
         if saved["carry"] is None:
             changed.append("it was saved without its carry, so every slot begins with a new puzzle")
         else:
             self.carry = self.loaded_carry(saved["carry"])
-        self.meter.sums = {k: v.to(self.device) for k, v in saved["meter"].items()}
+        self.meter.load_state_dict(earlier.meter(saved["meter"]), self.device)
         self.guard.in_a_row = saved["bad_in_a_row"].to(self.device)
         if saved["made_on"]["device"] == here["device"]:
             self.generator.set_state(saved["generator"])
             set_random_states(saved["random"])
-        self.step, self.seconds, self.best = saved["step"], saved["seconds"], saved["best"]
+        self.steps, self.seconds, self.best = saved["step"], saved["seconds"], saved["best"]
         return changed
 
     def loaded_carry(self, saved: dict) -> Carry:
@@ -175,44 +227,53 @@ class Trainer:
         segments, halted = (saved[k].to(self.device) for k in ("segments", "halted"))
         if [t.shape for t in state] != [t.shape for t in self.carry.state]:
             raise ValueError("another batch or another number of cells")
-        return Carry(self.model.latents(*state), Batch(*batch), segments, halted)
+        return Carry(type(self.carry.state)(*state), Batch(*batch), segments, halted)
 
     def result(self) -> dict:
         """What was done, for result.json."""
         on_gpu = self.device.type == "cuda"
         return {
-            "steps": self.step,
-            "segments": self.step * self.batch,
+            "steps": self.steps,
+            "segments": self.steps * self.batch,
             "puzzles_seen": self.feed.position,
             "seconds": self.seconds,
             "parameters": parameter_count(self.model),
-            "device": torch.cuda.get_device_name(self.device) if on_gpu else f"cpu, {torch.get_num_threads()} threads",
+            "device": torch.cuda.get_device_name(self.device)
+            if on_gpu
+            else f"cpu, {torch.get_num_threads()} threads",
             "peak_memory": peak_memory(self.device),
             "versions": versions(),
-            "sha256": {"raw": checkpoint.digest(self.model), "ema": checkpoint.digest(self.averaged)},
+            "sha256": {
+                "raw": checkpoint.digest(self.model),
+                "ema": checkpoint.digest(self.averaged),
+            },
         }
 
 
-def joined(parts: tuple) -> tuple | dict:
-    """The outcomes of the micro-batches, as if of one batch; each a NamedTuple or a dict of (B ...) tensors."""
+def compile_cores(model: RecursiveModel) -> None:
+    """Compile the tied networks: one graph for all recursions, whatever the depth of a step."""
+    for module in model.modules():
+        if isinstance(module, Core):
+            module.compile()
+
+
+def joined(parts: tuple) -> tuple | dict[str, Loss]:
+    """The outcomes of the micro-batches, as if of one batch: NamedTuples of tensors (B ...), or losses by name."""
     if len(parts) == 1:
         return parts[0]
     if isinstance(parts[0], dict):
-        return {k: torch.cat([part[k] for part in parts]) for k in parts[0]}
-    return type(parts[0])(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
-
-
-def detached(part: tuple | dict) -> tuple | dict:
-    """Without its graph."""
-    if isinstance(part, dict):
-        return {k: v.detach() for k, v in part.items()}
-    return type(part)(*(t.detach() for t in part))
+        return {
+            name: loss._replace(value=torch.cat([part[name].value for part in parts]))
+            for name, loss in parts[0].items()
+        }
+    columns = zip(*parts, strict=True)
+    return type(parts[0])(*(None if c[0] is None else torch.cat(c) for c in columns))
 
 
 def differences(saved: dict, now: dict, prefix: str = "") -> list[str]:
     """The options that have another value now; those that only one of the two knows are of another version."""
     found = []
-    for key in saved.keys() & now.keys() - {"checkpoint"}:  # recomputing gives the same bits
+    for key in saved.keys() & now.keys() - {"recompute"}:  # which gives the same bits
         if isinstance(saved[key], dict):
             found += differences(saved[key], now[key], f"{prefix}{key}.")
         elif saved[key] != now[key]:

@@ -43,7 +43,9 @@ def read_json(path: Path, most: int = MAX_JSON) -> Any:
         if path.stat().st_size > most:
             raise UserError(f"{path}: larger than {most >> 20} MiB")
         content = path.read_bytes()
-        if content.count(b"[") + content.count(b"{") > most // BYTES_A_LIST:  # each takes up to 200 bytes of memory
+        if (
+            content.count(b"[") + content.count(b"{") > most // BYTES_A_LIST
+        ):  # each takes up to 200 bytes of memory
             raise UserError(f"{path}: holds more than {most // BYTES_A_LIST} lists and objects")
         return json.loads(content, object_pairs_hook=_unique)
     except RecursionError:
@@ -73,20 +75,33 @@ def refuse_links(root: Path, directory: Path, names: tuple[str, ...]) -> None:
     home = root.resolve()
     homes = [home, home.parents[1] / "blobs"] if home.parent.name == "snapshots" else [home]
     with os.scandir(directory) as entries:
-        links = [Path(entry.path) for entry in entries if entry.is_symlink() and entry.name.endswith(names)]
+        links = [
+            Path(entry.path)
+            for entry in entries
+            if entry.is_symlink() and entry.name.endswith(names)
+        ]
     for link in links:
         if not any(link.resolve().is_relative_to(one) for one in homes):
             raise UserError(f"{link}: a link that leads out of {root}; put there what it points to")
 
 
-def _plain(path: Path, file: BinaryIO, dtype: np.dtype, dimensions: int) -> tuple[tuple[int, ...], np.dtype]:
+def _plain(
+    path: Path, file: BinaryIO, dtype: np.dtype, dimensions: int
+) -> tuple[tuple[int, ...], np.dtype]:
     """Shape and type in the header of a row-major array that must be of `dtype` and so many dimensions."""
     try:
-        with warnings.catch_warnings(action="error"):  # a header that only Python 2 could have written
+        with warnings.catch_warnings(
+            action="error"
+        ):  # a header that only Python 2 could have written
             shape, fortran, found = _header(file)
     except Exception as error:  # numpy parses the header as Python source and fails in as many ways
         raise UserError(f"{path}: not a readable npy file: {str(error)[:200]}") from None
-    if found != dtype or len(shape) != dimensions or fortran or not all(type(n) is int and n >= 0 for n in shape):
+    if (
+        found != dtype
+        or len(shape) != dimensions
+        or fortran
+        or not all(type(n) is int and n >= 0 for n in shape)
+    ):
         raise UserError(
             f"{path}: {str(found)[:40]} of shape {str(shape)[:40]}, not {dtype} in {dimensions} dimension(s), row-major"
         )

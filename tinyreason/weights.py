@@ -25,7 +25,9 @@ Shapes = dict[str, tuple[tuple[int, ...], torch.dtype | None]]
 
 def write(path: Path, tensors: dict[str, Tensor]) -> None:
     """Write the state of a model, whole or not at all."""
-    write_whole(path, save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}))
+    write_whole(
+        path, save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
+    )
 
 
 def read(path: Path, config: ModelConfig, facts: Facts, device: torch.device) -> RecursiveModel:
@@ -38,16 +40,22 @@ def read(path: Path, config: ModelConfig, facts: Facts, device: torch.device) ->
     return build(config, facts, tensors, device, str(path))
 
 
-def build(config: ModelConfig, facts: Facts, tensors: object, device: torch.device, where: str) -> RecursiveModel:
+def build(
+    config: ModelConfig, facts: Facts, tensors: object, device: torch.device, where: str
+) -> RecursiveModel:
     """A model with the state `tensors`. Raises UserError, `where: ...`, unless they are exactly the tensors of one."""
-    if not isinstance(tensors, dict) or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
+    if not isinstance(tensors, dict) or not all(
+        isinstance(tensor, Tensor) for tensor in tensors.values()
+    ):
         raise UserError(f"{where}: not the weights of a model")
     refuse_misfits(config, facts, shapes_of(tensors), where)
     model = make_model(config, facts, device)
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
-        raise UserError(f"{where}: not the weights of this model: {' '.join(str(error).split())[:200]}") from None
+        raise UserError(
+            f"{where}: not the weights of this model: {' '.join(str(error).split())[:200]}"
+        ) from None
     return model
 
 
@@ -66,7 +74,9 @@ def shapes_in(path: Path) -> Shapes:
     try:
         with safe_open(path, "pt") as file:
             slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118, it is no dict
-            return {name: (tuple(s.get_shape()), TYPES.get(s.get_dtype())) for name, s in slices.items()}
+            return {
+                name: (tuple(s.get_shape()), TYPES.get(s.get_dtype())) for name, s in slices.items()
+            }
     except Exception as error:  # the library's own error, or Python's for what it will not take
         raise UserError(f"{path}: no safetensors file, or damaged: {str(error)[:200]}") from None
 
@@ -78,18 +88,26 @@ def refuse_misfits(config: ModelConfig, facts: Facts, found: Shapes, where: str)
         if wanted.get(name) != found.get(name):
             what = " is missing" if name not in found else f" is {told(found[name])}"
             other = "no tensor of this model" if name not in wanted else told(wanted[name])
-            raise UserError(f"{where}: not the weights of this model: {name[:80]}{what}, not {other}")
+            raise UserError(
+                f"{where}: not the weights of this model: {name[:80]}{what}, not {other}"
+            )
 
 
 def skeleton(config: ModelConfig, facts: Facts, tensors: int, where: str) -> Shapes:
     """The tensors of a model of which `tensors` were found."""
-    if config.layers > tensors or config.prefix > MAX_PREFIX:  # no tensor's shape tells these two in every model
-        raise UserError(f"{where}: {tensors} tensors, for {config.layers} layers and {config.prefix} prefix tokens")
+    if (
+        config.layers > tensors or config.prefix > MAX_PREFIX
+    ):  # no tensor's shape tells these two in every model
+        raise UserError(
+            f"{where}: {tensors} tensors, for {config.layers} layers and {config.prefix} prefix tokens"
+        )
     try:
         with torch.device("meta"):
             return shapes_of(make_model(config, facts, torch.device("meta")).state_dict())
     except (ArithmeticError, RuntimeError, TypeError, ValueError) as error:
-        raise UserError(f"{where}: there is no model of such sizes: {str(error).splitlines()[0][:200]}") from None
+        raise UserError(
+            f"{where}: there is no model of such sizes: {str(error).splitlines()[0][:200]}"
+        ) from None
 
 
 def told(shape: tuple[tuple[int, ...], torch.dtype | None]) -> str:

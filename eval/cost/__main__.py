@@ -28,7 +28,9 @@ def main(words: list[str]) -> None:
     named = bool(words) and "=" not in words[0]
     name = words[0] if named else "models"
     if not words or name not in REPORTS:
-        raise UserError(f"there is no report{f' {name}' if words else ' without words'}; type {'; or '.join(USAGES)}")
+        raise UserError(
+            f"there is no report{f' {name}' if words else ' without words'}; type {'; or '.join(USAGES)}"
+        )
     if name != "chain":
         choose_scale()
         words = sys.argv[1:]

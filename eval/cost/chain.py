@@ -34,11 +34,15 @@ class Cell(nn.Module):
 class Program(nn.Module):
     """A row: its blocks, its head, its optimizer, and a rollout of random inputs and targets."""
 
-    def __init__(self, switches: Switches, sizes: Sizes, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self, switches: Switches, sizes: Sizes, dtype: torch.dtype = torch.float32
+    ) -> None:
         super().__init__()
         torch.manual_seed(0)
         self.switches, self.sizes = switches, sizes
-        self.cells = nn.ModuleList(Cell(sizes.D) for _ in range(1 if switches.shared else sizes.T * sizes.K))
+        self.cells = nn.ModuleList(
+            Cell(sizes.D) for _ in range(1 if switches.shared else sizes.T * sizes.K)
+        )
         self.head = nn.Linear(sizes.D, sizes.D)
         self.x, self.y = torch.randn(2, sizes.T, sizes.B, sizes.D, dtype=dtype)
         self.to(dtype)
@@ -79,7 +83,9 @@ class Program(nn.Module):
         cells = [self.cells[0 if self.switches.shared else t * K + k] for k in range(K)]
         with torch.no_grad():
             h = refine(cells[: K - tracked], h, x)
-        if self.switches.checkpoint:  # reentrant, it would leave the cells without gradient: neither h nor x has one
+        if (
+            self.switches.checkpoint
+        ):  # reentrant, it would leave the cells without gradient: neither h nor x has one
             return checkpoint(refine, cells[K - tracked :], h, x, use_reentrant=False)
         return refine(cells[K - tracked :], h, x)
 

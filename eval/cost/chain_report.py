@@ -17,7 +17,15 @@ from tinyreason.errors import UserError
 
 USAGE = "python -m eval.cost chain [B=32 T=32 D=256 K=6] [rows=V4,V4+stream] [json=FILE] [out=DIR]"
 SIZES = [field.name for field in fields(Sizes)]
-MEASURED = ("NFE", "MFLOPs", "saved MiB", "parameters MiB", "gradients MiB", "optimizer MiB", "tracked peak MiB")
+MEASURED = (
+    "NFE",
+    "MFLOPs",
+    "saved MiB",
+    "parameters MiB",
+    "gradients MiB",
+    "optimizer MiB",
+    "tracked peak MiB",
+)
 HEAD = " | ".join(["row", "interval", *(f"{what} | closed form" for what in MEASURED), "ms"])
 NOTE = """
 FLOPs: matrix products, and additions out of place, as torch.profiler counts them. Saved: each tensor as often as it is
@@ -30,7 +38,11 @@ def chain(words: list[str]) -> None:
     if others:
         raise UserError(f"{others[0]} is unknown; type {USAGE}")
     sizes = Sizes(
-        **{key: count_of(key, options[key], getattr(Sizes, key)) for key in SIZES if options[key] is not None}
+        **{
+            key: count_of(key, options[key], getattr(Sizes, key))
+            for key in SIZES
+            if options[key] is not None
+        }
     )
     rows, report = rows_of(options["rows"]), Report("chain", options)
     refuse_what_does_not_fit(rows, sizes)
@@ -53,7 +65,9 @@ def rows_of(names: str | None) -> dict[str, Switches]:
     chosen = list(ROWS) if names is None else names.split(",")
     for name in chosen:
         if name not in ROWS:
-            raise UserError(f"rows={names}: there is no row {name or 'without a name'}; type some of {','.join(ROWS)}")
+            raise UserError(
+                f"rows={names}: there is no row {name or 'without a name'}; type some of {','.join(ROWS)}"
+            )
     return {name: switches for name, switches in ROWS.items() if name in chosen}
 
 
@@ -62,13 +76,17 @@ def refuse_what_does_not_fit(rows: dict[str, Switches], sizes: Sizes) -> None:
     need, name = max((needed(switches, sizes), name) for name, switches in rows.items())
     free = available_memory()
     if free is not None and need > free:
-        gib = f"{name} takes about {need / 2**30:,.1f} GiB of memory and {free / 2**30:,.1f} are free"
+        gib = (
+            f"{name} takes about {need / 2**30:,.1f} GiB of memory and {free / 2**30:,.1f} are free"
+        )
         raise UserError(f"{gib}; type smaller B=, T=, D= or K=, or rows= without it")
 
 
 def line(name: str, interval: str, found: Cost, expected: Cost, seconds: float) -> str:
     """One row of the table."""
-    numbers = [f"{one} | {other}" for one, other in zip(figures(found), figures(expected), strict=True)]
+    numbers = [
+        f"{one} | {other}" for one, other in zip(figures(found), figures(expected), strict=True)
+    ]
     return f"| {' | '.join([name, interval, *numbers, f'{seconds * 1e3:.1f}'])} |"
 
 
@@ -81,7 +99,11 @@ def figures(cost: Cost) -> list[str]:
 def verdict(costs: dict[str, dict]) -> str:
     """Do the measurements and the closed form agree, to the last FLOP and byte?"""
     keys = ("nfe", "products", "total", "memory")
-    wrong = [name for name, row in costs.items() if any(row["measured"][k] != row["closed"][k] for k in keys)]
+    wrong = [
+        name
+        for name, row in costs.items()
+        if any(row["measured"][k] != row["closed"][k] for k in keys)
+    ]
     if not wrong:
         return "Closed form and measurement agree to the last FLOP and byte."
     return f"Closed form (that of torch 2.13) and measurement (torch {torch.__version__}) differ in {', '.join(wrong)}."

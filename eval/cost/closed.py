@@ -57,7 +57,10 @@ def matrix_products(s: Switches, z: Sizes) -> dict[str, int]:
         "forward": steps * 2 * z.K + losses,  # of the state, of the input; the head
         "head": 2 * losses,  # cℓ: its weight, its input
         "jacobian": 0 if s.cut(z.K) else steps - 1,  # cJ: from each step into the one before
-        "core": steps * (2 * tracked + tracked - 1),  # cB: two weights each, and the state between two refinements
+        "core": steps
+        * (
+            2 * tracked + tracked - 1
+        ),  # cB: two weights each, and the state between two refinements
         "recompute": steps * 2 * tracked if s.checkpoint else 0,  # r_ckpt
     }
     return {part: n * 2 * z.B * z.D**2 for part, n in count.items()}
@@ -100,9 +103,17 @@ def saved(s: Switches, z: Sizes) -> int:
     state, weight = BYTES * z.B * z.D, BYTES * z.D**2
     steps, losses = s.steps(z.T) // backwards(s, z), losses_of(s, z) // backwards(s, z)
     refinements = steps * s.tracked(z.K)
-    without = steps if s.cut(z.K) else 1  # refinements whose state needs no gradient, so Wh need not be kept
-    core = 2 * state * steps if s.checkpoint else 3 * state * refinements + weight * (refinements - without)
-    return core + losses * (weight + 3 * state)  # the head keeps weight and input; the loss, answer and target
+    without = (
+        steps if s.cut(z.K) else 1
+    )  # refinements whose state needs no gradient, so Wh need not be kept
+    core = (
+        2 * state * steps
+        if s.checkpoint
+        else 3 * state * refinements + weight * (refinements - without)
+    )
+    return core + losses * (
+        weight + 3 * state
+    )  # the head keeps weight and input; the loss, answer and target
 
 
 def parameter_side(s: Switches, z: Sizes) -> dict[str, int]:

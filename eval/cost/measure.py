@@ -19,7 +19,9 @@ from torch.optim import Optimizer
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.module_tracker import ModuleTracker
 
-os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # or the profiler reports each start and stop on stderr
+os.environ.setdefault(
+    "KINETO_LOG_LEVEL", "99"
+)  # or the profiler reports each start and stop on stderr
 Run = Callable[[], object]
 PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm")
 
@@ -33,7 +35,9 @@ def flops(run: Run) -> dict[str, int]:
     with profile(activities=[ProfilerActivity.CPU], with_flops=True) as profiler:
         run()
     found = Counter()
-    for event in profiler.profiler.kineto_results.events():  # key_averages() says the same, twenty times slower
+    for event in (
+        profiler.profiler.kineto_results.events()
+    ):  # key_averages() says the same, twenty times slower
         found[event.name()] += event.flops()
     return dict(+found)
 
@@ -154,6 +158,8 @@ def container_limits() -> Iterator[int]:
         ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
     ):
         try:
-            yield int(Path("/sys/fs/cgroup", limit).read_text()) - int(Path("/sys/fs/cgroup", used).read_text())
+            yield int(Path("/sys/fs/cgroup", limit).read_text()) - int(
+                Path("/sys/fs/cgroup", used).read_text()
+            )
         except (OSError, ValueError):  # no such group, or no limit: "max"
             continue

@@ -13,18 +13,22 @@ from eval.cost.measure import available_memory
 
 @contextmanager
 def storages(ignored: Iterable[Tensor]) -> Iterator[dict[int, int]]:
-    """Bytes by address of all that autograd saves in the block, but for `ignored`; nothing of it is freed inside."""
-    known, found, alive = {t.untyped_storage().data_ptr() for t in ignored}, {}, []
+    """Bytes by storage of all that autograd saves in the block, but for `ignored`; nothing of it is freed inside."""
+    known, found, alive = {identity(t) for t in ignored}, {}, []
 
     def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in known:
-            found[storage.data_ptr()] = storage.nbytes()
-            alive.append(storage)  # or its address would be used again
+        if identity(tensor) not in known:
+            found[identity(tensor)] = tensor.untyped_storage().nbytes()
+            alive.append(tensor)  # or its identity would be used again
         return tensor
 
     with saved_tensors_hooks(pack, lambda tensor: tensor):
         yield found
+
+
+def identity(tensor: Tensor) -> int:
+    """That of a storage, also of one without memory, whose address is 0."""
+    return tensor.untyped_storage()._cdata
 
 
 def free(device: torch.device) -> int | None:

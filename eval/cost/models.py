@@ -1,4 +1,4 @@
-"""What a segment of a real model costs: one trainer, measured, beside the closed form of `shapes`.
+"""What a segment of a real model costs: one trainer, measured, beside what `estimate` says.
 
 On a CPU the peak is that of the allocator during one segment as the profiler saw it, on CUDA that of torch's own count.
 """
@@ -6,16 +6,20 @@ On a CPU the peak is that of the allocator during one segment as the profiler sa
 from dataclasses import dataclass, replace
 
 import torch
+from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from conf.schema import Config
 from data.registry import make_task
-from eval.cost import measure, memory, shapes
-from eval.cost.shapes import Shapes
+from eval.cost import counted, measure, memory, shapes
+from eval.cost.estimate import FLOAT32, Estimate, depth_of, gradient_of, without_memory
 from eval.speed import random_trainer
-from tinyreason.models import dtype_of, make_model, parameter_count
+from tinyreason.losses import total
+from tinyreason.models import dtype_of, parameter_count
 from tinyreason.puzzle import Facts
+from tinyreason.recursion import GradientConfig
+from tinyreason.tags import tag_of
 from tinyreason.trainer import Trainer
 
 
@@ -30,72 +34,102 @@ class SegmentCost:
     peak: int  # bytes, without the carry and the coming puzzles
 
 
-def with_scheme(config: Config, gradient: str, checkpoint: bool) -> Config:
+def with_scheme(config: Config, gradient: GradientConfig, recompute: bool) -> Config:
     """The configuration with another gradient scheme."""
-    return replace(config, model=replace(config.model, gradient=gradient, checkpoint=checkpoint))
+    return replace(config, gradient=gradient, model=replace(config.model, recompute=recompute))
+
+
+def estimate(config: Config, facts: Facts, dtype: torch.dtype) -> Estimate:
+    """By the closed form where the model has one and nothing else is unusual, else by counting."""
+    usual = gradient_of(config).plain and config.supervision.name == "last"
+    if usual and config.model.applied(0) is not None:
+        return shapes.closed(config, facts, dtype)
+    return counted.counted(config, facts, dtype)
+
+
+def label(gradient: GradientConfig) -> str:
+    """A scheme in a table: its name, and its options if it has any."""
+    options = [f"{value:g}" for value in vars(gradient).values() if not isinstance(value, str)]
+    return " ".join([gradient.name, *options])
+
+
+def hows(rows: list[dict]) -> str:
+    """How the estimates of some rows were found out."""
+    return " or ".join(dict.fromkeys(row["how"] for row in rows))
 
 
 def cost(config: Config, device: torch.device, repeats: int) -> dict:
     """One row of the report: a trainer of `config` on random tokens. Not compiled: compilers choose what to keep.
 
-    Where the closed form does not fit into memory nothing is measured.
+    Where it would not fit into memory nothing is measured.
     """
-    s = shapes_of(config, make_task(config.task).facts, dtype_of(config.model, device))
-    expected, found, seconds = predicted(config, s), None, None
+    facts = make_task(config.task).facts
+    one = estimate(config, facts, dtype_of(config.model, device))
+    expected, found, seconds = predicted(config, facts, one), None, None
     free = memory.free(device)
-    if free is None or expected.peak + config.batch * shapes.slot_bytes(s) < free:
+    if free is None or expected.peak + config.batch * one.slot < free:
         trainer = random_trainer(replace(config, compile="false"))
-        found, seconds = measured(trainer), measure.seconds(trainer.segment, repeats)
+        found, seconds = measured(trainer), measure.seconds(trainer.step, repeats)
+    waiting = expected.peak - expected.side
     return {
-        "gradient": config.model.gradient,
-        "checkpoint": config.model.checkpoint,
-        "tracked": config.model.depth.tracked,
+        "gradient": label(config.gradient),
+        "recompute": config.model.recompute,
+        "tracked": depth_of(config).tracked,
+        "how": one.how,
         "measured": found,
         "closed": expected,
-        "flops": {part: config.batch * n for part, n in shapes.flops(s).items()},
-        "memory": {"kept, recomputed or copied": expected.peak - expected.side, "parameters' side": expected.side},
+        "flops": one.flops_of(config.batch),
+        "memory": {
+            "kept, recomputed or copied": waiting,
+            "parameters' side": expected.side,
+        },
         "seconds": seconds,
     }
 
 
-def shapes_of(config: Config, facts: Facts, dtype: torch.dtype) -> Shapes:
-    """What the closed form needs to know."""
-    return Shapes(config.model, facts, config.halting, config.loss, dtype.itemsize)
-
-
-def predicted(config: Config, s: Shapes) -> SegmentCost:
-    """The closed form."""
-    parts, casts = shapes.flops(s), shapes.casts(s)
-    backward = sum(parts[part] for part in shapes.BACKWARD)
+def predicted(config: Config, facts: Facts, one: Estimate) -> SegmentCost:
+    """A step of the whole batch, from the estimate of one puzzle."""
+    flops = one.flops_of(config.batch)
+    backward = sum(flops[part] for part in one.backward)
+    forward = sum(flops.values()) - backward
     at_once = min(config.micro_batch or config.batch, config.batch)
-    kept = at_once * shapes.kept(s) + (0 if config.model.checkpoint else casts)
-    waiting = at_once * (shapes.kept(s) + shapes.kept_again(s)) + casts
-    forward = sum(parts.values()) - backward
-    gradients, moved = side_bytes(config, s)
+    kept = at_once * one.kept + (0 if config.model.recompute else one.casts)
+    waiting = at_once * (one.kept + one.kept_again) + one.casts
+    gradients, moved = side_bytes(config, facts)
     side = gradients + moved
-    step = moved  # a copy, in case that the step is bad; by then what waited for the backward pass is gone
-    return SegmentCost(config.batch * forward, config.batch * backward, kept, side, side + max(waiting, step))
+    step = (
+        moved  # a copy, in case the step is bad; what waited for the backward pass is gone by then
+    )
+    peak = side + max(waiting, step)
+    return SegmentCost(forward, backward, kept, side, peak)
 
 
-def side_bytes(config: Config, s: Shapes) -> tuple[int, int]:
+def side_bytes(config: Config, facts: Facts) -> tuple[int, int]:
     """Gradients; and what a step moves: parameters, average, two moments, of which Muon needs one for matrices.
 
     Puzzle embeddings are not in it: how many there are is known when the data is.
     """
-    with torch.device("meta"):
-        parameters = parameter_count(make_model(config.model, s.facts, torch.device("meta")))
-    cores = 2 if config.model.recursion == "hrm" else 1
-    spared = cores * shapes.core_parameters(s) if config.optim.matrices == "muon" else 0
-    return shapes.FLOAT32 * parameters, shapes.FLOAT32 * (parameters * (3 + (config.ema is not None)) - spared)
+    with without_memory(config, facts, torch.float32) as model:
+        parameters = parameter_count(model)
+        matrices = sum(p.numel() for p in model.parameters() if tag_of(p).matrix)
+    spared = matrices if config.optim.matrices == "muon" else 0
+    moved = parameters * (3 + (config.ema is not None)) - spared
+    return FLOAT32 * parameters, FLOAT32 * moved
 
 
 def measured(trainer: Trainer) -> SegmentCost:
     """The same of a trainer at work."""
-    trainer.segment()  # the optimizer makes its moments
+    trainer.step()  # the optimizer makes its moments
     forward, backward = products(trainer)
     before, gradients = side(trainer), measure.parameter_bytes(trainer.model)
-    peak = before + memory.peak_increase(trainer.segment, trainer.device)
+    peak = before + memory.peak_increase(trainer.step, trainer.device)
     return SegmentCost(forward, backward, kept(trainer), before + gradients, peak)
+
+
+def forward(trainer: Trainer) -> Tensor:
+    """The loss of one segment of all slots, at the depth of an evaluation."""
+    carry = trainer.carry.refill(trainer.feed.take(trainer.carry.halted))
+    return total(trainer.forward(carry, trainer.depth.full)[1])
 
 
 def products(trainer: Trainer) -> tuple[int, int]:
@@ -105,18 +139,18 @@ def products(trainer: Trainer) -> tuple[int, int]:
     So attention runs as plain products here, which are counted as they are.
     """
     with sdpa_kernel(SDPBackend.MATH):
-        with FlopCounterMode(display=False) as forward:
-            loss = trainer.forward(trainer.refilled())[0]
-        with FlopCounterMode(display=False) as backward:
+        with FlopCounterMode(display=False) as ahead:
+            loss = forward(trainer)
+        with FlopCounterMode(display=False) as back:
             loss.backward()
     trainer.model.zero_grad()
-    return forward.get_total_flops(), backward.get_total_flops()
+    return ahead.get_total_flops(), back.get_total_flops()
 
 
 def kept(trainer: Trainer) -> int:
     """Bytes that wait for the backward pass, each tensor once; neither parameters nor buffers."""
     with memory.storages((*trainer.model.parameters(), *trainer.model.buffers())) as found:
-        trainer.forward(trainer.refilled())
+        forward(trainer)
     return sum(found.values())
 
 

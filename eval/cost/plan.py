@@ -13,10 +13,9 @@ import torch
 from conf.cli import composed
 from conf.schema import Config, training_config
 from data.registry import make_task
-from eval.cost import shapes
 from eval.cost.charts import stacks
 from eval.cost.model_report import schemes_of
-from eval.cost.models import predicted, shapes_of, with_scheme
+from eval.cost.models import estimate, hows, label, predicted, with_scheme
 from eval.cost.words import FILES, Report, refuse, split
 from tinyreason.errors import UserError
 from tinyreason.models import dtype_of
@@ -33,9 +32,7 @@ DEVICES = {
 }
 USED = 0.9  # of the memory; the rest is for the context, for fragments, for what a backward pass needs in between
 OWN = {"device": "h100", "utilisation": "0.4", "gradients": None} | FILES
-USAGE = (
-    "python -m eval.cost plan model=trm task=sudoku scale=paper device=h100 utilisation=0.4 [gradients=one_step,full]"
-)
+USAGE = "python -m eval.cost plan model=trm task=sudoku scale=paper device=h100 utilisation=0.4 [gradients=one_step,full]"
 HEAD = "gradient | recomputed | GF a puzzle and segment | EF in all | hours | GB needed | largest batch that fits"
 
 
@@ -43,7 +40,7 @@ def plan(words: list[str]) -> None:
     """Print the plan. Raises UserError for words that have none."""
     own, others = split(words, OWN)
     (peak, memory), share = device_of(own["device"].lower()), share_of(own["utilisation"])
-    refuse(others, "model.checkpoint")
+    refuse(others, "model.recompute")
     config = training_config(composed(others))
     report, segments = Report("plan", own), config.steps * config.batch
     report.say(
@@ -53,26 +50,41 @@ def plan(words: list[str]) -> None:
     )
     report.head(HEAD)
     rows = []
-    for gradient in schemes_of(own["gradients"] or config.model.gradient, config):
-        for checkpoint in (False, True):
-            rows.append(planned(with_scheme(config, gradient, checkpoint), peak * 1e12 * share, memory * 1e9 * USED))
+    schemes = schemes_of(own["gradients"], config) if own["gradients"] else [config.gradient]
+    for gradient in schemes:
+        for recompute in (False, True):
+            row_config = with_scheme(config, gradient, recompute)
+            rows.append(planned(row_config, peak * 1e12 * share, memory * 1e9 * USED))
             report.say(line(rows[-1]))
-    report.say("\nMatrix products alone; without evaluation, and without the puzzle embeddings of ARC.")
-    numbers = {"words": others, "device": own["device"], "utilisation": share, "segments": segments, "rows": rows}
-    bars = {f"{row['gradient']}{', recomputed' * row['checkpoint']}": [row["flops"], row["memory"]] for row in rows}
+    report.say(
+        f"\nBy {hows(rows)}. Matrix products alone; without evaluation, and without the puzzle embeddings of ARC."
+    )
+    numbers = {
+        "words": others,
+        "device": own["device"],
+        "utilisation": share,
+        "segments": segments,
+        "rows": rows,
+    }
+    bars = {
+        f"{row['gradient']}{', recomputed' * row['recompute']}": [row["flops"], row["memory"]]
+        for row in rows
+    }
     report.finish(numbers, lambda path: stacks(path, bars, "the whole of training"))
 
 
 def planned(config: Config, speed: float, memory: float) -> dict:
     """One row: at `speed` FLOP/s, with `memory` bytes to use."""
-    s = shapes_of(config, make_task(config.task).facts, dtype_of(config.model, torch.device("cuda")))
-    needed, carry = predicted(config, s), config.batch * shapes.slot_bytes(s)
-    slot = shapes.kept(s) + shapes.kept_again(s) + shapes.slot_bytes(s)
-    fixed = needed.side + shapes.casts(s)
-    parts = {part: n * config.batch * config.steps for part, n in shapes.flops(s).items()}
+    facts = make_task(config.task).facts
+    one = estimate(config, facts, dtype_of(config.model, torch.device("cuda")))
+    needed, carry = predicted(config, facts, one), config.batch * one.slot
+    a_slot = one.kept + one.kept_again + one.slot
+    fixed = needed.side + one.casts
+    parts = {part: n * config.steps for part, n in one.flops_of(config.batch).items()}
     return asdict(needed) | {
-        "gradient": config.model.gradient,
-        "checkpoint": config.model.checkpoint,
+        "gradient": label(config.gradient),
+        "recompute": config.model.recompute,
+        "how": one.how,
         "flops": parts,
         "memory": {
             "kept, recomputed or copied": needed.peak - needed.side,
@@ -80,15 +92,15 @@ def planned(config: Config, speed: float, memory: float) -> dict:
             "carry": carry,
         },
         "fits": needed.peak + carry <= memory,
-        "each": sum(shapes.flops(s).values()),
+        "each": sum(one.flops_of(config.batch).values()) / config.batch,
         "hours": sum(parts.values()) / speed / 3600,
-        "largest_batch": max(0, int((memory - fixed) // slot)),
+        "largest_batch": max(0, int((memory - fixed) // a_slot)),
     }
 
 
 def line(row: dict) -> str:
     """One row of the table."""
-    again, every = "yes" if row["checkpoint"] else "no", sum(row["flops"].values())
+    again, every = "yes" if row["recompute"] else "no", sum(row["flops"].values())
     size = sum(row["memory"].values()) / 1e9
     return (
         f"| {row['gradient']} | {again} | {row['each'] / 1e9:.2f} | {every / 1e18:.4g} | {row['hours']:.3g} | "

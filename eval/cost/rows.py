@@ -30,15 +30,21 @@ class Switches:
     stream: bool = False  # each step's loss goes backward at once, not the sum of all at the end
     instant: bool = False  # the optimizer moves after every step, not after the rollout
     last_only: bool = False  # gradient through the last refinement of a step, or through all K
-    checkpoint: bool = False  # keep a step's inputs and compute its tracked refinements again in the backward pass
+    checkpoint: bool = (
+        False  # keep a step's inputs and compute its tracked refinements again in the backward pass
+    )
 
     def __post_init__(self) -> None:
         if (self.detach or self.last_only) and not self.every_loss:
             raise ValueError("a step that is cut off learns from its own loss only: every_loss")
         if (self.stream or self.instant) and not self.detach:
-            raise ValueError("a step whose graph is gone cannot be reached from the next one: detach")
+            raise ValueError(
+                "a step whose graph is gone cannot be reached from the next one: detach"
+            )
         if self.instant and not self.shared:
-            raise ValueError("an update after each step is for the block that the next step uses: shared")
+            raise ValueError(
+                "an update after each step is for the block that the next step uses: shared"
+            )
 
     def steps(self, T: int) -> int:
         """Steps of one training interval, which ends with an update."""

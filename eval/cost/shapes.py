@@ -9,14 +9,20 @@ S sequence (prefix + cells), D width, V vocabulary, N heads, I inner width of a 
 
 from dataclasses import dataclass
 
-from tinyreason.feed import WINDOW
-from tinyreason.halting import HaltingConfig
+import torch
+
+from conf.schema import Config
+from eval.cost.estimate import FLOAT32, Estimate, depth_of, slot_bytes, state_of
+from tinyreason.halting import RULES, HaltingConfig
 from tinyreason.layers import Inner
 from tinyreason.models import ModelConfig
 from tinyreason.puzzle import Facts
+from tinyreason.recursion import Depth
 
-FLOAT32 = 4  # bytes
-LOSS_BYTES = {"stablemax": lambda V: 25 * V + 25, "softmax": lambda V: 4 * V + 9}  # a cell; float64, float32
+LOSS_BYTES = {  # of a cell: float64, float32
+    "stablemax": lambda V: 25 * V + 25,
+    "softmax": lambda V: 4 * V + 9,
+}
 
 
 @dataclass(frozen=True)
@@ -24,10 +30,12 @@ class Shapes:
     """A model on a task, as far as its cost goes."""
 
     model: ModelConfig
+    depth: Depth
     facts: Facts
     halting: HaltingConfig
     loss: str
     bytes: int  # of a number of the activations
+    latents: int  # of a state
 
     @property
     def S(self) -> int:
@@ -36,13 +44,37 @@ class Shapes:
     def inner(self, outer: int) -> int:
         return Inner(self.model.expansion, self.model.inner_multiple).width(outer)
 
-    def applications(self) -> list[int]:
-        """Of a core, by recursion: one, and one more where it closes a cycle."""
-        return [1 + ((t + 1) % self.model.L_cycles == 0) for t in range(self.model.depth.total)]
+    def layers(self) -> list[int]:
+        """Blocks applied, by recursion."""
+        return [sum(self.model.applied(t)) for t in range(self.depth.total)]
 
     def tracked(self) -> list[int]:
         """Those with gradient."""
-        return self.applications()[-self.model.depth.tracked :]
+        return self.layers()[-self.depth.tracked :]
+
+
+def closed(config: Config, facts: Facts, dtype: torch.dtype) -> Estimate:
+    """The closed form of a model that says which cores it applies."""
+    state = state_of(config, facts, dtype)
+    s = Shapes(
+        model=config.model,
+        depth=depth_of(config),
+        facts=facts,
+        halting=config.halting,
+        loss=config.loss,
+        bytes=dtype.itemsize,
+        latents=len(state),
+    )
+    return Estimate(
+        how="closed form",
+        flops=flops(s),
+        once={},
+        backward=BACKWARD,
+        kept=kept(s),
+        kept_again=kept_again(s),
+        casts=casts(s),
+        slot=slot_bytes(state, facts),
+    )
 
 
 def linear(rows: int, width_in: int, width_out: int) -> int:
@@ -55,29 +87,31 @@ def swiglu(rows: int, width: int, inner: int) -> int:
     return linear(rows, width, 2 * inner) + linear(rows, inner, width)
 
 
-def core_flops(s: Shapes) -> int:
-    """One application of a core to one puzzle, forward."""
+def block_flops(s: Shapes) -> int:
+    """One application of a block to one puzzle, forward."""
     S, D = s.S, s.model.width
     if s.model.mix == "attention":
         mix = linear(S, D, 3 * D) + linear(S, D, D) + 2 * linear(S, D, S)
     else:
         mix = swiglu(D, S, s.inner(S))
-    return s.model.layers * (mix + swiglu(S, D, s.inner(D)))
+    return mix + swiglu(S, D, s.inner(D))
 
 
 def flops(s: Shapes) -> dict[str, int]:
     """One segment of one puzzle, by part."""
-    D, core, tracked, every = s.model.width, core_flops(s), sum(s.tracked()), sum(s.applications())
+    D, block = s.model.width, block_flops(s)
+    tracked, every = sum(s.tracked()), sum(s.layers())
     answer, halt = linear(s.S, D, s.facts.vocab_size), linear(1, D, 2)
-    ahead = every * core + answer + halt if s.halting.rule == "q_learning" else 0
-    learnt = 0 if s.halting.rule == "fixed" else 2 * halt
+    rule = RULES[s.halting.rule]
+    ahead = every * block + answer + halt if rule.looks_ahead else 0
+    learnt = 2 * halt if rule.learns else 0
     return {
-        "free forward": (every - tracked) * core,
-        "tracked forward": tracked * core,
+        "free forward": (every - tracked) * block,
+        "tracked forward": tracked * block,
         "look-ahead": ahead,
         "heads": answer + halt,
-        "backward": 2 * tracked * core,
-        "recomputed": tracked * core if s.model.checkpoint else 0,
+        "backward": 2 * tracked * block,
+        "recomputed": tracked * block if s.model.recompute else 0,
         "heads, backward": 2 * answer + learnt,
     }
 
@@ -85,9 +119,9 @@ def flops(s: Shapes) -> dict[str, int]:
 BACKWARD = ("backward", "recomputed", "heads, backward")  # parts of `flops`
 
 
-def core_bytes(s: Shapes) -> int:
-    """Kept by one tracked application of a core to one puzzle."""
-    return s.model.layers * (mix_bytes(s) + mlp_bytes(s))
+def block_bytes(s: Shapes) -> int:
+    """Kept by one tracked application of a block to one puzzle."""
+    return mix_bytes(s) + mlp_bytes(s)
 
 
 def mix_bytes(s: Shapes) -> int:
@@ -110,37 +144,33 @@ def mlp_bytes(s: Shapes) -> int:
 
 def state_bytes(s: Shapes) -> int:
     """What recomputed recursions start from: the question, the fast latent of each, the slow one of each cycle."""
-    tracked = s.tracked()
-    slow = 0 if s.model.recursion == "single_z" else 1 + sum(n - 1 for n in tracked[:-1])
-    return s.bytes * s.S * s.model.width * (1 + len(tracked) + slow)
+    first = s.depth.total - s.depth.tracked
+    closed_before = sum(len(s.model.applied(t)) - 1 for t in range(first, s.depth.total - 1))
+    slow = 1 + closed_before if s.latents > 1 else 0
+    return s.bytes * s.S * s.model.width * (1 + s.depth.tracked + slow)
 
 
 def kept(s: Shapes) -> int:
     """Bytes that one puzzle keeps between the forward and the backward pass, each tensor once and parameters not."""
-    core = state_bytes(s) if s.model.checkpoint else sum(s.tracked()) * core_bytes(s)
-    return core + s.bytes * s.S * s.model.width + s.facts.seq_len * LOSS_BYTES[s.loss](s.facts.vocab_size)
+    cores = state_bytes(s) if s.model.recompute else sum(s.tracked()) * block_bytes(s)
+    loss = s.facts.seq_len * LOSS_BYTES[s.loss](s.facts.vocab_size)
+    return cores + s.bytes * s.S * s.model.width + loss
 
 
 def kept_again(s: Shapes) -> int:
     """Bytes that recomputing takes on top: those of the largest recursion, one at a time."""
-    return max(s.tracked()) * core_bytes(s) if s.model.checkpoint else 0
+    return max(s.tracked()) * block_bytes(s) if s.model.recompute else 0
 
 
-def slot_bytes(s: Shapes) -> int:
-    """Bytes that one slot of the batch has between steps: its latents, now and refilled; its puzzle; coming puzzles."""
-    latents = 1 if s.model.recursion == "single_z" else 2
-    return 2 * latents * s.bytes * s.S * s.model.width + s.facts.seq_len * (2 * (4 + 8) + 2 * WINDOW)
-
-
-def core_parameters(s: Shapes) -> int:
-    """Of one core."""
+def block_parameters(s: Shapes) -> int:
+    """Of one block."""
     S, D = s.S, s.model.width
     mix = 3 * S * s.inner(S) if s.model.mix == "mixer" else 4 * D * D
-    return s.model.layers * (mix + 3 * D * s.inner(D))
+    return mix + 3 * D * s.inner(D)
 
 
 def casts(s: Shapes) -> int:
     """Bytes of weights cast to the activations' type: each tracked use keeps a copy of its own, whatever the batch."""
-    uses = max(s.tracked()) if s.model.checkpoint else sum(s.tracked())
+    uses = max(s.tracked()) if s.model.recompute else sum(s.tracked())
     heads = s.model.width * (s.facts.vocab_size + 2)
-    return 0 if s.bytes == FLOAT32 else s.bytes * (uses * core_parameters(s) + heads)
+    return 0 if s.bytes == FLOAT32 else s.bytes * (uses * block_parameters(s) + heads)

@@ -13,7 +13,9 @@ MIB = 2**20
 FILES = {"json": None, "out": None}  # options of every report
 
 
-def split(words: list[str], own: Mapping[str, str | None]) -> tuple[dict[str, str | None], list[str]]:
+def split(
+    words: list[str], own: Mapping[str, str | None]
+) -> tuple[dict[str, str | None], list[str]]:
     """The options of a report, `own` with its defaults, and the other words. Raises UserError for one given twice."""
     mine = [word for word in words if word.partition("=")[0] in own]
     keys = [word.partition("=")[0] for word in mine]
@@ -30,13 +32,17 @@ def refuse(words: list[str], *keys: str) -> None:
     """Raises UserError for an option that is a column of the table."""
     for word in words:
         if word.partition("=")[0] in keys:
-            raise UserError(f"{word} is a row of the table already; leave it out, and type gradients= for the schemes")
+            raise UserError(
+                f"{word} is a row of the table already; leave it out, and type gradients= for the schemes"
+            )
 
 
 def count_of(key: str, value: str | int, example: int = 2) -> int:
     """A whole number from 1. Raises UserError for anything else."""
     if not re.fullmatch(r"0*[1-9][0-9]{0,30}", str(value)):
-        raise UserError(f"{key}={value} is not a size; type a whole number from 1, as in {key}={example}")
+        raise UserError(
+            f"{key}={value} is not a size; type a whole number from 1, as in {key}={example}"
+        )
     return int(value)
 
 
@@ -46,7 +52,9 @@ def writable(key: str, name: str | None) -> Path | None:
         return None
     path = Path(name)
     if not path.parent.is_dir():
-        raise UserError(f"{key}={name}: there is no folder {path.parent}; type mkdir -p {path.parent} first")
+        raise UserError(
+            f"{key}={name}: there is no folder {path.parent}; type mkdir -p {path.parent} first"
+        )
     if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
         raise UserError(f"{key}={name} cannot be written; type the name of a file that can")
     return path

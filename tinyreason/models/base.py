@@ -1,47 +1,88 @@
 """What a recursive model is: encode, start, recur, read.
 
-A model's own are its latents and its `recur`; the verbs around it are the same for the whole family and stand here.
+A model's own are its latents, its options and its `recur`; it never decides how deep it runs, and owns no data, loss or
+metric. What puts the verbs together is `segment`.
 
 B batch, S sequence (prefix + cells), D width, V vocabulary.
 """
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from tinyreason.encoder import Encoder, Heads
-from tinyreason.layers import Core, Inner, truncated_normal
+from tinyreason.encoder import POSITIONS, Encoder, Heads
+from tinyreason.layers import MIXES, Core, Inner, Style, make_block, truncated_normal
+from tinyreason.noise import Noise
+from tinyreason.options import Options, option
 from tinyreason.puzzle import Batch, Facts
-from tinyreason.recursion import Depth, depth_of, recomputed, unroll
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
 
 
 @dataclass
-class ModelConfig:
-    """The model axis and the depth axis of a run; the values stand in `conf/model/*.yaml`."""
+class ModelConfig(Options):
+    """The model axis of a run: the options of every model. The values stand in `conf/model/*.yaml`.
 
-    recursion: str  # which `recur`: a name in tinyreason.models.MODELS
-    mix: str  # attention | mixer
-    width: int  # D
-    heads: int
-    layers: int  # blocks of one core
-    expansion: float  # of the SwiGLUs
-    inner_multiple: int  # their inner widths are rounded up to a multiple of it
-    H_cycles: int  # T in TRM's paper
-    L_cycles: int  # n in TRM's paper
-    positions: str  # rotary | learned | grid | none
-    prefix: int  # tokens before the cells
+    A model with options of its own subclasses it in its own file. Either way it states `recursions`, those of a segment
+    as published.
+    """
+
+    name: str  # in tinyreason.models.MODELS
+    mix: str = option(choices=MIXES)
+    width: int = option(least=1)  # D
+    heads: int = option(least=1)
+    layers: int = option(least=1)  # blocks of one core
+    expansion: float = option(least=0.1)  # of the SwiGLUs
+    inner_multiple: int = option(least=1)  # their inner widths are rounded up to a multiple of it
+    positions: str = option(choices=POSITIONS)
+    prefix: int = option(least=0)  # tokens before the cells
     puzzle_embedding: bool
-    gradient: str  # one_step | full | bptt | number of recursions
-    checkpoint: bool  # recompute each recursion in the backward pass: the same gradient in less memory
-    dtype: str  # auto | float32 | bfloat16 of the activations
+    recompute: bool  # each recursion again in the backward pass: the same gradient in less memory
+    dtype: str = option(choices=("auto", *DTYPES))  # of the activations
+
+    cycle: ClassVar[int | None] = (
+        None  # recursions between two whole states; None: each of them is one
+    )
+
+    def applied(self, t: int) -> tuple[int, ...] | None:
+        """The layers of each application of a core in recursion `t`, if cores are all that costs; None: unknown.
+
+        `eval.cost` has a closed form for models that know, and counts on tensors without memory for those that do not.
+        """
+        return None
+
+
+@dataclass
+class CycleConfig(ModelConfig):
+    """Of models with a slow state, which moves at the end of each cycle, and a fast one."""
+
+    H_cycles: int = option(least=1, shared_most=256)  # T in TRM's paper
+    L_cycles: int = option(least=1, shared_most=256)  # recursions of a cycle; n in TRM's paper
 
     @property
-    def depth(self) -> Depth:
-        """Recursions of a segment, and those that carry gradient."""
-        return depth_of(self.gradient, self.H_cycles, self.L_cycles)
+    def recursions(self) -> int:
+        return self.H_cycles * self.L_cycles
+
+    @property
+    def cycle(self) -> int:
+        return self.L_cycles
+
+    def closes(self, t: int) -> bool:
+        """Recursion `t` ends a cycle."""
+        return (t + 1) % self.L_cycles == 0
+
+    def applied(self, t: int) -> tuple[int, ...]:
+        return (self.layers, self.layers) if self.closes(t) else (self.layers,)
+
+
+@dataclass
+class LoopConfig(ModelConfig):
+    """Of models whose recursions are all alike: loops."""
+
+    recursions: int = option(least=1, shared_most=65_536)
 
 
 class State(NamedTuple):
@@ -51,11 +92,20 @@ class State(NamedTuple):
     z_L: Tensor  # the reasoning ("z" in TRM's paper)
 
 
+class LoopState(NamedTuple):
+    """The only latent, (B S D)."""
+
+    z: Tensor
+
+
 class Read(NamedTuple):
     """What can be read off a state."""
 
     logits: Tensor  # (B cells V)
     halt: Tensor  # (B 2) float32: logits of "halt" and "continue"
+    gate: Tensor | None = (
+        None  # (B cells) float32: logits of leaving at this recursion, where a model has them
+    )
 
     @property
     def answer(self) -> Tensor:
@@ -64,50 +114,72 @@ class Read(NamedTuple):
 
 
 class RecursiveModel(nn.Module, ABC):
-    """Abstract. `latents` is a NamedTuple class of (B S D) tensors, so reset, detach and select are one line."""
+    """Abstract. A state is a NamedTuple of tensors of any shape whose first axis is the slot."""
 
-    def __init__(self, config: ModelConfig, facts: Facts, latents: type[NamedTuple], dtype: torch.dtype):
+    Config: type[ModelConfig] = ModelConfig
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        facts: Facts,
+        dtype: torch.dtype,
+        scale: float | None = None,
+        tied: bool = False,
+    ):
+        """`scale` multiplies the embedded batch (None: by sqrt(D)); `tied`: `read` hands the embedding to the heads."""
         super().__init__()
-        self.latents, self.checkpoint = latents, config.checkpoint
-        self.encoder = Encoder(facts, config.width, config.prefix, config.positions, config.puzzle_embedding, dtype)
-        self.heads = Heads(facts.vocab_size, config.width, config.prefix)
-        for name in latents._fields:  # fixed, never learned, the same at every position; as published
-            self.register_buffer(f"start_{name}", truncated_normal((config.width,), 1.0))
+        self.config = config
+        embedded = (config.width, config.prefix, config.positions, config.puzzle_embedding)
+        self.encoder = Encoder(facts, *embedded, dtype, scale)
+        self.heads = Heads(facts.vocab_size, config.width, config.prefix, tied)
+
+    def encode(self, batch: Batch) -> Tensor:
+        """What is injected at every recursion, (B S D). A prelude belongs here."""
+        return self.encoder(batch)
+
+    @abstractmethod
+    def start(self, x: Tensor, noise: Noise) -> NamedTuple:
+        """The state of slots that begin with the puzzles of `x`: fixed, x itself, or drawn from `noise`."""
 
     @abstractmethod
     def recur(self, state: NamedTuple, x: Tensor, t: int) -> NamedTuple:
         """Recursion number `t` of the segment, from 0; `x` (B S D) is the encoded batch."""
 
-    def encode(self, batch: Batch) -> Tensor:
-        """What is injected at every recursion, (B S D)."""
-        return self.encoder(batch)
-
-    def start(self, x: Tensor) -> NamedTuple:
-        """A fresh state of the shape of `x`."""
-        return self.latents(*(getattr(self, f"start_{k}").to(x.dtype).expand_as(x) for k in self.latents._fields))
-
     def read(self, state: NamedTuple) -> Read:
-        """The answer so far, and whether it is final."""
+        """The answer so far, and whether it is final. A coda belongs here."""
         return Read(*self.heads(state[0]))
 
-    def forward(self, state: NamedTuple, batch: Batch, depth: Depth) -> tuple[NamedTuple, Read]:
-        """One segment of `depth` from `state`. The new state still carries its graph; `Carry.advance` detaches it."""
-        return self.segment(state, self.encode(batch), depth)
-
-    def segment(self, state: NamedTuple, x: Tensor, depth: Depth) -> tuple[NamedTuple, Read]:
-        """The part of a segment that is worth compiling: all that follows the look-ups."""
-        recur = recomputed(self.recur) if self.checkpoint else self.recur
-        state = unroll(recur, state, x, depth)
-        return state, self.read(state)
+    def penalties(self, state: NamedTuple) -> dict[str, Tensor]:
+        """Losses of the model's own at the end of a segment, by name, weighted: (B,) each."""
+        return {}
 
 
-def make_core(config: ModelConfig, facts: Facts) -> Core:
-    """One tied network of the configured size."""
+class FixedStart(RecursiveModel):
+    """Abstract. Each latent starts at a fixed vector, never learned, the same at every position, as HRM's and TRM's."""
+
+    def __init__(
+        self, config: ModelConfig, facts: Facts, latents: type[NamedTuple], dtype: torch.dtype
+    ):
+        super().__init__(config, facts, dtype)
+        self.latents = latents
+        for name in latents._fields:
+            self.register_buffer(f"start_{name}", truncated_normal((config.width,), 1.0))
+
+    def start(self, x: Tensor, noise: Noise) -> NamedTuple:
+        vectors = (getattr(self, f"start_{name}") for name in self.latents._fields)
+        return self.latents(*(vector.to(x.dtype).expand_as(x) for vector in vectors))
+
+
+def make_core(
+    config: ModelConfig, facts: Facts, layers: int | None = None, style: Style = Style()
+) -> Core:
+    """One tied network of the configured size, of `layers` blocks if that is not the configured number."""
     length = config.prefix + facts.seq_len
     rotary, inner = config.positions == "rotary", Inner(config.expansion, config.inner_multiple)
-    return Core(config.layers, config.mix, config.width, config.heads, inner, length, rotary)
+    sizes = (config.mix, config.width, config.heads, inner, length, rotary)
+    return Core(make_block(style, *sizes) for _ in range(layers or config.layers))
 
 
 def parameter_count(model: nn.Module) -> int:
-    """Trained parameters, as papers count them: puzzle embeddings and initial states are buffers, not counted."""
+    """Trained parameters, as papers count them: puzzle embeddings and initial states are not."""
     return sum(p.numel() for p in model.parameters())

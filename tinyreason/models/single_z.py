@@ -3,31 +3,24 @@
 Unusual in it: z is both the reasoning and the answer; each cycle ends with one recursion that is not fed the question.
 """
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 
-from tinyreason.models.base import ModelConfig, RecursiveModel, make_core
+from tinyreason.models.base import CycleConfig, FixedStart, LoopState, make_core
 from tinyreason.puzzle import Facts
 
 
-class SingleState(NamedTuple):
-    """The only latent, (B S D)."""
-
-    z: Tensor
-
-
-class SingleZ(RecursiveModel):
+class SingleZ(FixedStart):
     """Final."""
 
-    def __init__(self, config: ModelConfig, facts: Facts, dtype: torch.dtype):
-        super().__init__(config, facts, SingleState, dtype)
-        self.L_cycles = config.L_cycles
+    Config = CycleConfig
+
+    def __init__(self, config: CycleConfig, facts: Facts, dtype: torch.dtype):
+        super().__init__(config, facts, LoopState, dtype)
         self.core = make_core(config, facts)
 
-    def recur(self, state: SingleState, x: Tensor, t: int) -> SingleState:
+    def recur(self, state: LoopState, x: Tensor, t: int) -> LoopState:
         z = self.core(state.z + x)
-        if (t + 1) % self.L_cycles == 0:
+        if self.config.closes(t):
             z = self.core(z)
-        return SingleState(z)
+        return LoopState(z)

@@ -1,0 +1,15 @@
+"""Recordings of the zoo's references: which of our models each holds, and how it is compared.
+
+A file here has `differences(recording)`: the largest differences by name, those of TOLERANCE.
+"""
+
+from tests.zoo.recording import Recording
+
+READERS = {  # a word of `config.reference` -> who reads such files
+}
+
+
+def reader_of(recording: Recording):
+    """Who reads a recording; None if nobody does."""
+    reference = recording.config["reference"]
+    return next((reader for word, reader in READERS.items() if word in reference), None)

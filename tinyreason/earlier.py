@@ -1,0 +1,57 @@
+"""What earlier versions wrote, as this one says it: options that have another name now, and states of another form."""
+
+import re
+from copy import deepcopy
+from typing import Any
+
+OPTIONS = {  # as they were typed before 0.2, and as they are now
+    "model.gradient": "gradient=one_step, full, bptt, or gradient=last gradient.recursions=4",
+    "model.recursion": "model.name",
+    "model.checkpoint": "model.recompute",
+}
+RENAMED = {  # in `model`, since 0.2
+    "recursion": "name",
+    "checkpoint": "recompute",
+}
+ADDED = {  # options of a model that some saved configurations lack, and what was computed then
+    "recompute": False,
+}
+
+
+def options(config: dict[str, Any]) -> dict[str, Any]:
+    """The options of a run or of an export, whichever version saved them. What is unknown stays as it is."""
+    config = deepcopy(config)
+    model = config.get("model")
+    if not isinstance(model, dict):
+        return config
+    for old, new in RENAMED.items():
+        if old in model:
+            model.setdefault(new, model.pop(old))
+    for key, value in ADDED.items():
+        model.setdefault(key, value)
+    if "gradient" in model:  # its own group since 0.2, as is the depth
+        config.setdefault("gradient", gradient(model.pop("gradient")))
+    config.setdefault("depth", {"name": "fixed"})
+    return config
+
+
+def gradient(value: Any) -> dict[str, Any]:
+    """`model.gradient` of 0.1: a scheme's name, or the number of recursions to track."""
+    if re.fullmatch(r"[0-9]{1,9}", str(value)):
+        return {"name": "last", "recursions": int(value)}
+    return {"name": value}
+
+
+def meter(saved: dict[str, Any]) -> dict[str, Any]:
+    """The sums of a log line under way: in 0.1 by name, with the divisors among them."""
+    if "slots" not in saved:
+        return saved
+    rest = {k: v for k, v in saved.items() if k not in ("slots", "left", "skipped")}
+    counted = {k: [v, saved["slots" if "loss" in k else "left"]] for k, v in rest.items()}
+    return counted | {"puzzles": [saved["left"], None], "skipped": [saved["skipped"], None]}
+
+
+def optimizer(state: dict[int, dict[str, Any]]) -> dict[int, dict[str, Any]]:
+    """The state of an AdamATan2: in 0.1 the first parameter counted the steps for all."""
+    counts = [one["t"] for one in state.values() if "t" in one]
+    return {i: {"t": counts[0].clone(), **one} if counts else one for i, one in state.items()}

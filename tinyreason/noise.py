@@ -1,0 +1,71 @@
+"""Random numbers for the states that start at random, the same however a batch is cut into parts.
+
+Nothing is saved for them: what is drawn is a function of seed and step in training, and of seed, puzzle and segment in
+an evaluation. So a resumed run repeats its draws, micro-batches and recomputing see those of the whole batch, and an
+answer does not depend on which puzzles are solved beside it.
+
+B slots.
+"""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+
+class Noise(ABC):
+    """Abstract."""
+
+    @abstractmethod
+    def normal(self, like: Tensor) -> Tensor:
+        """Standard normal numbers of the shape, type and device of `like` (B ...), new ones at every call."""
+
+    def truncated_normal(self, like: Tensor, std: float, cut: float) -> Tensor:
+        """Normal numbers of deviation `std` before all beyond `cut` deviations are drawn again, by inversion."""
+        uniform = 0.5 * torch.erfc(-self.normal(like).double() / 2**0.5)
+        low = 0.5 * torch.erfc(torch.tensor(cut / 2**0.5, dtype=torch.float64)).to(like.device)
+        inside = low + (1 - 2 * low) * uniform
+        return (
+            (std * 2**0.5 * torch.erfinv(2 * inside - 1))
+            .clamp(-cut * std, cut * std)
+            .to(like.dtype)
+        )
+
+
+class StepNoise(Noise):
+    """That of one training step, for some `rows` of its `slots`."""
+
+    def __init__(self, seed: int, step: int, slots: int, rows: slice, device: torch.device):
+        self.slots, self.rows, self.device = slots, rows, device
+        self.generator = torch.Generator(device).manual_seed(seed_of(seed, step))
+
+    def normal(self, like: Tensor) -> Tensor:
+        shape = (self.slots, *like.shape[1:])
+        drawn = torch.randn(shape, generator=self.generator, device=self.device)
+        return drawn[self.rows].to(like.dtype)
+
+
+class PuzzleNoise(Noise):
+    """That of puzzles by their number, wherever and beside whatever they are solved."""
+
+    def __init__(self, seed: int, numbers: list[int]):
+        self.generators = [torch.Generator().manual_seed(seed_of(seed, n)) for n in numbers]
+
+    def normal(self, like: Tensor) -> Tensor:
+        drawn = [torch.randn(like.shape[1:], generator=one) for one in self.generators]
+        return torch.stack(drawn).to(like.device, like.dtype)
+
+
+class NoNoise(Noise):
+    """Zeros, where only shapes matter."""
+
+    def normal(self, like: Tensor) -> Tensor:
+        return torch.zeros_like(like)
+
+
+def seed_of(seed: int, number: int) -> int:
+    """A generator's seed from a run's and the number of a step or a puzzle.
+
+    Seeds differ in their low 32 bits, which are all that a generator on the CPU looks at.
+    """
+    return (seed * 0x9E3779B97F4A7C15 + number) % (1 << 63)
