@@ -3,9 +3,11 @@
 A file here has `differences(recording)`: the largest differences by name, those of TOLERANCE.
 """
 
+from tests.zoo import huginn
 from tests.zoo.recording import Recording
 
 READERS = {  # a word of `config.reference` -> who reads such files
+    "RecurrentGPT": huginn,
 }
 
 

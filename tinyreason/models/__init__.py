@@ -13,6 +13,7 @@ from tinyreason.models.base import (
     parameter_count,
 )
 from tinyreason.models.hrm import HRM
+from tinyreason.models.huginn import Huginn
 from tinyreason.models.single_z import SingleZ
 from tinyreason.models.trm import TRM
 from tinyreason.options import chosen
@@ -22,6 +23,7 @@ MODELS: dict[str, type[RecursiveModel]] = {
     "trm": TRM,
     "hrm": HRM,
     "single_z": SingleZ,
+    "huginn": Huginn,
 }
 
 __all__ = ["DTYPES", "MODELS", "LoopState", "ModelConfig", "Read", "RecursiveModel", "State"]
