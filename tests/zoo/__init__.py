@@ -3,11 +3,12 @@
 A file here has `differences(recording)`: the largest differences by name, those of TOLERANCE.
 """
 
-from tests.zoo import huginn
+from tests.zoo import huginn, ouro
 from tests.zoo.recording import Recording
 
 READERS = {  # a word of `config.reference` -> who reads such files
     "RecurrentGPT": huginn,
+    "modeling_ouro": ouro,
 }
 
 

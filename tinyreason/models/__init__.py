@@ -14,6 +14,7 @@ from tinyreason.models.base import (
 )
 from tinyreason.models.hrm import HRM
 from tinyreason.models.huginn import Huginn
+from tinyreason.models.ouro import Ouro
 from tinyreason.models.single_z import SingleZ
 from tinyreason.models.trm import TRM
 from tinyreason.options import chosen
@@ -24,6 +25,7 @@ MODELS: dict[str, type[RecursiveModel]] = {
     "hrm": HRM,
     "single_z": SingleZ,
     "huginn": Huginn,
+    "ouro": Ouro,
 }
 
 __all__ = ["DTYPES", "MODELS", "LoopState", "ModelConfig", "Read", "RecursiveModel", "State"]
