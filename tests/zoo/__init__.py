@@ -3,12 +3,13 @@
 A file here has `differences(recording)`: the largest differences by name, those of TOLERANCE.
 """
 
-from tests.zoo import huginn, ouro
+from tests.zoo import huginn, ouro, relaxed
 from tests.zoo.recording import Recording
 
 READERS = {  # a word of `config.reference` -> who reads such files
     "RecurrentGPT": huginn,
     "modeling_ouro": ouro,
+    "own float64 arithmetic": relaxed,
 }
 
 

@@ -15,6 +15,7 @@ from tinyreason.models.base import (
 from tinyreason.models.hrm import HRM
 from tinyreason.models.huginn import Huginn
 from tinyreason.models.ouro import Ouro
+from tinyreason.models.relaxed import Relaxed
 from tinyreason.models.single_z import SingleZ
 from tinyreason.models.trm import TRM
 from tinyreason.options import chosen
@@ -26,6 +27,7 @@ MODELS: dict[str, type[RecursiveModel]] = {
     "single_z": SingleZ,
     "huginn": Huginn,
     "ouro": Ouro,
+    "relaxed": Relaxed,
 }
 
 __all__ = ["DTYPES", "MODELS", "LoopState", "ModelConfig", "Read", "RecursiveModel", "State"]
