@@ -9,11 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests import parity
-from tests.parity import TOLERANCE, Golden, largest_differences
+from tests import parity, tiny, zoo
+from tests.parity import TOLERANCE, Golden, compared, largest_differences
+from tests.zoo.recording import TOLERANCE as ZOO_TOLERANCE
+from tests.zoo.recording import Recording
 
 ROOT = Path(__file__).parents[1]
-FILES = sorted((ROOT / "tests" / "golden").glob("*.npz"))
+GOLDEN = ROOT / "tests" / "golden"
+FILES = sorted(GOLDEN.glob("*.npz"))
+ZOO = [GOLDEN / f"zoo/{name}.npz" for name in ("huginn", "huginn_add", "ouro", "three_part")]
 TRM = [path for path in FILES if path.stem.startswith("trm")]
 
 
@@ -49,11 +53,16 @@ def test_the_model_computes_what_the_reference_computed(path):
 @pytest.mark.parametrize("path", TRM, ids=lambda p: p.stem)
 @pytest.mark.parametrize("gradient", ["one_step", 5, 7, "bptt"])
 def test_another_gradient_keeps_the_forward_and_breaks_the_gradients(path, gradient):
-    assert beyond(largest_differences(Golden(path, gradient))) == {"gradients"}
+    if isinstance(gradient, int):
+        scheme = tiny.gradient("last", recursions=gradient)
+    else:
+        scheme = tiny.gradient(gradient)
+    assert beyond(largest_differences(Golden(path, scheme))) == {"gradients"}
 
 
 def test_hrm_with_more_than_its_last_step_breaks_the_gradients():
-    assert beyond(largest_differences(Golden(ROOT / "tests" / "golden" / "hrm.npz", "full"))) == {"gradients"}
+    scheme = tiny.gradient("full", 2)
+    assert beyond(largest_differences(Golden(GOLDEN / "hrm.npz", scheme))) == {"gradients"}
 
 
 @pytest.mark.parametrize(
@@ -81,7 +90,9 @@ def test_a_wrong_weight_is_noticed_everywhere(tmp_path):
     assert beyond(largest_differences(Golden(path))) >= {"states", "logits", "losses", "gradients"}
 
 
-def test_the_command_prints_one_line_of_json_and_its_code_says_whether_all_is_well(tmp_path, monkeypatch, capsys):
+def test_the_command_prints_one_line_of_json_and_its_code_says_whether_all_is_well(
+    tmp_path, monkeypatch, capsys
+):
     code, out, _ = run_main(monkeypatch, capsys, str(FILES[0]))
     assert code == 0
     assert len(out.splitlines()) == 1
@@ -112,6 +123,98 @@ def test_another_kind_of_file_is_named(content, tmp_path, monkeypatch, capsys):
 
 def test_it_runs_as_a_module():
     call = [sys.executable, "-m", "tests.parity", str(FILES[0])]
-    done = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    done = subprocess.run(
+        call, cwd=ROOT, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
+    )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout).keys() == TOLERANCE.keys()
+
+
+# ---- the zoo
+
+
+@pytest.mark.parametrize("path", ZOO, ids=lambda p: p.stem)
+def test_a_model_of_the_zoo_computes_what_its_reference_computed(path):
+    found, tolerance = compared(path)
+    assert found.keys() == tolerance.keys() == ZOO_TOLERANCE.keys()
+    assert all(found[k] <= tolerance[k] for k in found), found
+
+
+WRONG = [
+    ("huginn", "out/e", "states"),
+    ("huginn", "out/states", "states"),
+    ("huginn", "out/logits_at/3", "logits"),
+    ("huginn", "out/loss", "losses"),
+    ("huginn", "grad_norm/transformer.core_block.1.mlp.fc.weight", "gradients"),
+    ("huginn", "grad/adapter_whole", "gradients"),
+    ("huginn_add", "out/states", "states"),
+    ("ouro", "out/gate_logits", "logits"),
+    ("ouro", "out/expected_logits", "logits"),
+    ("ouro", "stage1/entropy", "losses"),
+    ("ouro", "stage1/grad_norm/model.layers.1.mlp.up_proj.weight", "gradients"),
+    ("three_part", "relaxed/states", "states"),
+    ("three_part", "plain_loop/logits", "logits"),
+    ("three_part", "relaxed/lora_grad_norm", "gradients"),
+    ("three_part", "relaxed/grad/layer0.wq", "gradients"),
+]
+
+
+@pytest.mark.parametrize(("name", "key", "group"), WRONG, ids=lambda x: str(x))
+def test_a_number_of_the_zoo_beyond_its_tolerance_is_noticed(name, key, group, tmp_path):
+    path = altered(tmp_path, GOLDEN / f"zoo/{name}.npz", {key: lambda a: a * 1.0001 + 1e-4})
+    found, tolerance = compared(path)
+    assert {k for k in found if found[k] > tolerance[k]} == {group}
+
+
+@pytest.mark.parametrize("name", ["huginn", "ouro", "three_part"])
+def test_every_recorded_weight_of_the_zoo_is_used(name, tmp_path):
+    """A model that ignored one would not notice that it has changed."""
+    path = GOLDEN / f"zoo/{name}.npz"
+    unused = (
+        "weight/freqs_cis",
+        "weight/loop_norm",
+        "weight/adapter",
+        "weight/iteration_embedding",
+    )
+    unused += ("weight/lm_head.weight",) if name == "huginn" else ()
+    recording = Recording(path)
+    for key in [k for k in recording.data if k.startswith(("weight/", "lora/"))]:
+        if key in unused or (key.startswith("lora/") and "loop2" not in key):
+            continue
+        recording = Recording(path)
+        recording.data[key] = recording.data[key] * 1.05 + 0.01
+        found = zoo.reader_of(recording).differences(recording)
+        assert any(found[k] > ZOO_TOLERANCE[k] for k in found), key
+
+
+def test_the_command_reads_recordings_of_the_zoo(monkeypatch, capsys):
+    code, out, _ = run_main(monkeypatch, capsys, str(GOLDEN / "zoo/ouro.npz"))
+    assert code == 0
+    assert json.loads(out).keys() == ZOO_TOLERANCE.keys()
+
+
+# ---- HRM's options that the recordings do not use
+
+
+def test_a_recording_of_hrm_with_cores_of_other_sizes_and_learned_positions_loads(tmp_path):
+    """H_layers 1, L_layers 3, `embed_pos`: our own model's figures under the reference's names."""
+    data = dict(np.load(GOLDEN / "hrm.npz"))
+    config = json.loads(str(data["config"])) | {
+        "H_layers": 1,
+        "L_layers": 3,
+        "pos_encodings": "learned",
+    }
+    rng = np.random.default_rng(0)
+    data["weight/inner.embed_pos.embedding_weight"] = rng.normal(0, 0.2, (17, 32)).astype(
+        np.float32
+    )
+    for key in [k for k in data if k.startswith("weight/inner.H_level.layers.1.")]:
+        del data[key]
+    for key in [k for k in data if k.startswith("weight/inner.L_level.layers.1.")]:
+        data[key.replace("layers.1.", "layers.2.")] = data[key]
+    np.savez(tmp_path / "hrm.npz", **data | {"config": np.array(json.dumps(config))})
+    golden = Golden(tmp_path / "hrm.npz")
+    assert len(golden.model.core_H.blocks) == 1
+    assert len(golden.model.core_L.blocks) == 3
+    table = golden.model.encoder.positions.table.detach().numpy()
+    assert np.array_equal(table, data["weight/inner.embed_pos.embedding_weight"])

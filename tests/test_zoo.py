@@ -1,0 +1,141 @@
+"""Every model of the registry, found there: it trains, resumes, recomputes, is exported, counted and published right."""
+
+import pytest
+import torch
+
+from data.registry import make_task
+from eval.cost.counted import counted
+from eval.cost.models import estimate, measured, predicted
+from eval.export import share, write
+from eval.load import open_run
+from eval.speed import random_trainer
+from tests import tiny
+from tests.test_train import TASKS
+from tinyreason.checkpoint import digest
+from tinyreason.models import MODELS, make_model, parameter_count
+from tinyreason.puzzle import Facts
+from tinyreason.trainer import Trainer
+
+SMALL = ("task=sudoku", "scale=small", *TASKS["sudoku"], "batch=6", "device=cpu", "optim.warmup=2")
+SMALL += ("model.width=16", "model.heads=2", "model.layers=1", "halting.segments=2")
+ATTENTION = ("model.mix=attention", "model.positions=rotary")
+
+
+def trainer_of(name: str, *more: str) -> Trainer:
+    torch.manual_seed(0)
+    return random_trainer(tiny.config(*SMALL, *tiny.choice(name), *more))
+
+
+def steps(trainer: Trainer, count: int) -> Trainer:
+    for _ in range(count):
+        trainer.step()
+    return trainer
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("mix", ["mixer", "attention"])
+def test_every_parameter_but_of_unused_heads_is_moved(name, mix):
+    trainer = trainer_of(name, "gradient=bptt", *(ATTENTION if mix == "attention" else ()))
+    before = {k: p.detach().clone() for k, p in trainer.model.named_parameters()}
+    steps(trainer, 3)
+    still = {k for k, p in trainer.model.named_parameters() if torch.equal(p, before[k])}
+    assert still <= {"heads.halt.weight", "heads.halt.bias"}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_saved_at_any_step_a_run_resumes_bitwise(name):
+    whole = steps(trainer_of(name), 6)
+    half = steps(trainer_of(name), 2)
+    resumed = trainer_of(name)
+    resumed.load_state_dict(half.state_dict())
+    steps(resumed, 4)
+    assert resumed.result()["sha256"] == whole.result()["sha256"]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_recomputing_gives_the_same_weights(name):
+    plain, again = (steps(trainer_of(name, f"model.recompute={r}"), 3) for r in ("false", "true"))
+    assert plain.result()["sha256"] == again.result()["sha256"]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_trained_model_is_exported_and_answers_alike(name, tmp_path, monkeypatch):
+    import train
+
+    monkeypatch.chdir(tmp_path)
+    words = (*SMALL, *tiny.choice(name), "steps=2", "eval.batch=4", "name=x")
+    train.train(tiny.config(*words))
+    run = open_run("runs/x")
+    description, model = share(run, "ema")
+    write(tmp_path / "out", description, model)
+    exported = open_run(tmp_path / "out")
+    facts = exported.config.facts
+    ours, theirs = run.model(facts, "ema", tiny.CPU), exported.model(facts, "ema", tiny.CPU)
+    assert digest(ours) == digest(theirs)
+    assert exported.depth() == run.depth()
+    assert type(exported.config.model) is type(run.config.model)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_its_cost_is_known_before_it_is_measured(name):
+    trainer = trainer_of(name, *ATTENTION)
+    config = tiny.config(*SMALL, *tiny.choice(name), *ATTENTION)
+    facts = trainer.feed.facts
+    expected = predicted(config, facts, estimate(config, facts, torch.float32))
+    found = measured(trainer)
+    assert (found.forward, found.backward) == (expected.forward, expected.backward)
+    assert found.kept == pytest.approx(expected.kept, rel=0.01)
+    assert found.side == pytest.approx(expected.side, rel=0.02)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_closed_form_agrees_with_counting(name):
+    config = tiny.config(*SMALL, *tiny.choice(name), *ATTENTION)
+    facts = make_task(config.task).facts
+    formula, count = estimate(config, facts, torch.float32), counted(config, facts, torch.float32)
+    assert sum(formula.flops_of(3).values()) == sum(count.flops_of(3).values())
+    assert formula.kept == pytest.approx(count.kept, rel=0.01)
+    stated = config.model.applied(0) is not None
+    assert formula.how == ("closed form" if stated else "counted on meta tensors")
+
+
+def test_the_published_count_of_a_small_relaxed_model():
+    """arXiv 2410.20672 at the sizes of a public run on text: rank 16 adds 1,249,280 to 4,212,992."""
+    facts = Facts(vocab_size=4096, grid=(1, 8))
+    config = tiny.published("relaxed")
+    with torch.device("meta"):
+        count = parameter_count(make_model(config, facts, torch.device("meta")))
+    halting_head = 2 * 256 + 2
+    assert count - halting_head == 5_462_272
+
+
+def test_huginn_starts_as_published():
+    """arXiv 2502.05171: s_0 has deviation .9866 sqrt(2/5), cut at 3 deviations; so have all matrices theirs."""
+    model = tiny.model("huginn", width=256, heads=4)
+    x = torch.zeros(64, 16, 256)
+    trainer = trainer_of("huginn", "model.width=64")
+    start = model.start(x[:6], trainer.noise(slice(None))).z
+    assert start.std().item() == pytest.approx(0.9866 * (2 / 5) ** 0.5, rel=0.01)
+    assert start.abs().max() <= 3 * (2 / 5) ** 0.5
+    wide = model.core.blocks[0].mix.qkv.weight
+    assert wide.std().item() == pytest.approx(0.9866 * (2 / (5 * 256)) ** 0.5, rel=0.02)
+    depth = model.config.prelude + model.config.coda + model.config.layers * model.config.recursions
+    out = model.core.blocks[0].mix.out.weight
+    assert out.std().item() == pytest.approx(0.9866 * (1 / (5 * 256 * depth)) ** 0.5, rel=0.02)
+
+
+def test_an_adapter_that_ignores_the_puzzle_makes_the_core_blind():
+    model, batch = tiny.model("huginn", recursions=3), tiny.batch()
+    with torch.no_grad():
+        model.adapter.weight[:, 16:] = 0
+    one, other = (model.encode(b) for b in (batch, tiny.batch(seed=5)))
+    state = model.start(one, trainer_of("huginn").noise(slice(0, 4)))
+    assert torch.equal(model.recur(state, one, 0).z, model.recur(state, other, 0).z)
+
+
+def test_a_relaxed_model_begins_as_the_plain_loop_bit_for_bit():
+    model = tiny.model("relaxed", recursions=3)
+    x = model.encode(tiny.batch())
+    state = model.start(x, None)
+    for t in range(5):  # also beyond the loops that have a LoRA
+        assert torch.equal(model.recur(state, x, t).z, model.core(state.z))
