@@ -5,10 +5,17 @@ from collections import Counter
 from collections.abc import Callable
 
 import pytest
+import torch
 
 from tinyreason.trainer import Trainer
 
 COUNTED = pytest.StashKey[Counter]()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """One thread a process: two processes share two cores, and small tensors gain nothing by more."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture
@@ -20,6 +27,19 @@ def counted(request: pytest.FixtureRequest) -> Callable[..., None]:
         total[what] += times
 
     return count
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A process of several hands what it counted to the one that prints it."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["counted"] = dict(session.config.stash.get(COUNTED, {}))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node, error) -> None:
+    """Add up what the processes counted."""
+    total = node.config.stash.setdefault(COUNTED, Counter())
+    total.update(getattr(node, "workeroutput", {}).get("counted", {}))
 
 
 def pytest_terminal_summary(

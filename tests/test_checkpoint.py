@@ -21,6 +21,7 @@ import torch
 
 from data.registry import load_task
 from tests import tiny
+from tests.marks import cross, hostile
 from tinyreason import checkpoint, manifest
 from tinyreason.errors import Damaged, UserError
 from tinyreason.feed import Stream
@@ -238,8 +239,7 @@ def operations(scene: str, directory: Path) -> list[str]:
     return disk.did
 
 
-@pytest.mark.parametrize("forever", [False, True], ids=["once", "from then on"])
-@pytest.mark.parametrize("scene", SCENES)
+@pytest.mark.parametrize(("scene", "forever"), cross(list(SCENES), [False, True]))
 def test_after_a_fault_at_any_operation_the_old_or_the_new_one_is_there(
     scene, forever, tmp_path, counted
 ):
@@ -517,11 +517,18 @@ def assert_falls_back(
 
 @pytest.mark.parametrize(
     ("damage", "times", "reason"),
-    [(flip, 500, "sha256 differs"), (truncate, 500, ""), (hole, 250, "sha256 differs")],
-    ids=["bit flips", "truncations", "holes"],
+    [
+        (flip, 50, "sha256 differs"),
+        (truncate, 50, ""),
+        (hole, 50, "sha256 differs"),
+        hostile(flip, 450, "sha256 differs"),
+        hostile(truncate, 450, ""),
+        hostile(hole, 200, "sha256 differs"),
+    ],
+    ids=["bit flips", "truncations", "holes", "more bit flips", "more truncations", "more holes"],
 )
 def test_damage_is_found_and_the_one_before_is_taken(damage, times, reason, run, counted):
-    path, rng = checkpoint.path_of(run, 3), random.Random(0)
+    path, rng = checkpoint.path_of(run, 3), random.Random(times)
     whole = path.read_bytes()
     for _ in range(times):
         path.write_bytes(damage(whole, rng))

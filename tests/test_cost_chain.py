@@ -18,6 +18,7 @@ from torch.utils.checkpoint import checkpoint
 
 from eval.cost import chain, chain_report, closed, measure
 from eval.cost.rows import ROWS, V1, V7, Sizes, Switches
+from tests.marks import hostile
 
 FLOPS = {
     "V2": "4038.198",
@@ -99,7 +100,7 @@ def test_closed_form_is_exact_at_the_published_sizes(found, name):
     assert_agree(found[name], closed.closed(ROWS[name], Sizes()))
 
 
-@pytest.mark.parametrize("sizes", OTHERS, ids=str)
+@pytest.mark.parametrize("sizes", [OTHERS[0], *map(hostile, OTHERS[1:])], ids=str)
 @pytest.mark.parametrize("name", ROWS)
 def test_closed_form_is_exact_at_other_sizes(name, sizes):
     assert_agree(chain.measured(ROWS[name], sizes)[0], closed.closed(ROWS[name], sizes))
@@ -116,7 +117,7 @@ def combinations() -> list[Switches]:
     return possible
 
 
-@pytest.mark.parametrize("sizes", [TINY, replace(TINY, K=1)], ids=str)
+@pytest.mark.parametrize("sizes", [TINY, hostile(replace(TINY, K=1))], ids=str)
 def test_closed_form_is_exact_for_every_combination_of_switches(sizes):
     assert len(combinations()) == 36
     for switches in combinations():

@@ -23,6 +23,7 @@ from eval import export, exported, solve
 from eval.load import open_run
 from eval.solve import Solver
 from tests import tiny
+from tests.marks import hostile
 from tests.test_train import TASKS
 from tinyreason import checkpoint, weights
 from tinyreason.errors import UserError
@@ -203,6 +204,7 @@ def test_every_kind_of_model_is_written_and_read(name, positions, tmp_path):
     assert checkpoint.digest(again) == checkpoint.digest(model)
 
 
+@pytest.mark.hostile
 def test_the_command_says_what_it_wrote(runs, tmp_path):
     command = [
         sys.executable,
@@ -389,7 +391,8 @@ def test_other_tensors_are_refused(copy, name):
     assert refusal(loaded, copy).startswith(str(copy / exported.WEIGHTS))
 
 
-def test_a_damaged_file_is_refused(copy):
+@pytest.mark.parametrize("flips", [slice(6), hostile(slice(6, 60))], ids=["6", "54 more"])
+def test_a_damaged_file_is_refused(flips, copy):
     path = copy / exported.WEIGHTS
     whole = path.read_bytes()
     length = int.from_bytes(whole[:8], "little")
@@ -407,7 +410,7 @@ def test_a_damaged_file_is_refused(copy):
         b"\x80\x04cos\nsystem\n(S'true'\ntR.",
         (1 << 19).to_bytes(8, "little") + b"{" * (1 << 19),
     ]
-    for at in rng.integers(0, len(whole), 60).tolist():
+    for at in rng.integers(0, len(whole), 60).tolist()[flips]:
         spoilt.append(whole[:at] + bytes([whole[at] ^ 1 << at % 8]) + whole[at + 1 :])
     for content in spoilt:
         path.write_bytes(content)

@@ -1,5 +1,7 @@
 """Hostile puzzle files: 10,000 for each reader, each refused in one line or read for exactly what it is.
 
+The first 300 are in the quick set, the others behind `-m hostile`.
+
 The files are spoilt by seed (`tests/fuzz.py`) and judged by readers that share nothing with ours (`tests/oracle.py`).
 The memory is measured in a process of its own: peak resident size, over what the imports took.
 """
@@ -29,19 +31,15 @@ from data.sudoku_board import BOX
 from data.task import Task
 from eval.arc_vote import vote
 from tests import fuzz, oracle
+from tests.marks import hostile
 from tinyreason import folder
 from tinyreason.errors import UserError
 from tinyreason.puzzle import Facts, Puzzles
 from tinyreason.untrusted import read_npy
 
-CASES = {
-    "sudoku": range(10_000),
-    "maze": range(10_000),
-    "arc": range(10_000),
-    "folder": range(4_000),
-}
+FEW = range(300)
+CASES = {"sudoku": 10_000, "maze": 10_000, "arc": 10_000, "folder": 4_000}
 MORE = range(10_000, 30_000)
-SOME = 400  # a task is asked to work with
 MOST_MEMORY = 200 << 20  # bytes
 ROOT = Path(__file__).parents[1]
 HEADER = ["source", "question", "answer", "rating"]
@@ -330,6 +328,7 @@ FUZZERS = {
     "arc": (fuzz_arc, 7),
     "folder": (fuzz_folder, 35),
 }
+REASONS_OF_FEW = {"sudoku": 15, "maze": 12, "arc": 6, "folder": 22}
 
 
 @pytest.fixture
@@ -341,8 +340,14 @@ def fast(tmp_path):
 
 
 @pytest.mark.parametrize("name", FUZZERS)
+def test_a_few_spoilt_files(name, fast, counted):
+    judge_all(name, fast, FEW, counted)
+
+
+@pytest.mark.hostile
+@pytest.mark.parametrize("name", FUZZERS)
 def test_spoilt_files_are_refused_in_one_line_or_read_for_what_they_are(name, fast, counted):
-    judge_all(name, fast, CASES[name], counted)
+    judge_all(name, fast, range(FEW.stop, CASES[name]), counted)
 
 
 @pytest.mark.slow
@@ -354,7 +359,7 @@ def test_more_spoilt_files(name, fast, counted):
 def judge_all(name: str, directory: Path, cases: range, counted: Callable) -> None:
     fuzzer, reasons = FUZZERS[name]
     tally = fuzzer(directory, cases)
-    tally.assert_varied(reasons)
+    tally.assert_varied(REASONS_OF_FEW[name] if cases == FEW else reasons)
     counted(f"spoilt files, {name}: refused in one line", tally.reasons.total())
     counted(f"spoilt files, {name}: read for what they are", tally.read)
 
@@ -395,8 +400,9 @@ def use(task: Task, splits: dict[str, Puzzles]) -> None:
         vote(task, where, rows.labels, np.zeros(len(where)))
 
 
+@pytest.mark.parametrize("cases", [range(100), hostile(range(100, 400))], ids=["100", "300 more"])
 @pytest.mark.parametrize("name", TASKS)
-def test_a_task_refuses_a_spoilt_data_set_or_works_with_it(name, fast):
+def test_a_task_refuses_a_spoilt_data_set_or_works_with_it(name, cases, fast):
     root = fast / "made"
     build(options(name, 6, 4), root)
     good = {
@@ -404,7 +410,7 @@ def test_a_task_refuses_a_spoilt_data_set_or_works_with_it(name, fast):
     }
     config = options(name, None, None, source=str(root))
     worked = 0
-    for case in range(SOME):
+    for case in cases:
         rng = fuzz.generator(5, case)
         file = fuzz.pick(rng, sorted(good))
         content = spoilt_file(rng, file, good[file])
@@ -415,7 +421,7 @@ def test_a_task_refuses_a_spoilt_data_set_or_works_with_it(name, fast):
         except UserError as error:
             assert len(str(error)) < len(str(root)) + 500  # noqa: PT017
         (root / file).write_bytes(good[file])
-    assert 0.1 * SOME < worked < 0.9 * SOME
+    assert 0.1 * len(cases) < worked < 0.9 * len(cases)
 
 
 @pytest.mark.parametrize(
@@ -546,6 +552,7 @@ def measure(directory: Path) -> None:
     )
 
 
+@pytest.mark.hostile
 def test_no_file_makes_the_readers_take_much_memory(tmp_path, counted):
     write_heavy(tmp_path)
     # by way of a shell: a process counts as its own peak what the one that started it had

@@ -10,6 +10,7 @@ import torch
 import train
 from eval.speed import random_trainer
 from tests import tiny
+from tests.marks import cross
 from tinyreason.errors import UserError
 from tinyreason.guard import PATIENCE, Guard, only_if
 from tinyreason.trainer import Trainer
@@ -60,8 +61,10 @@ def spoilt(trainer: Trainer, where: str, value: float) -> Iterator[None]:
         handle.remove()
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
-@pytest.mark.parametrize("where", ["loss", "answer", "tokens"])
+@pytest.mark.parametrize(
+    ("where", "value"),
+    cross(["answer", "loss", "tokens"], [float("nan"), float("inf"), float("-inf")]),
+)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_a_bad_step_moves_nothing_and_the_next_one_does(optimizer, where, value, counted):
     trainer = trainer_of(*PUZZLES, *OPTIMIZERS[optimizer])

@@ -166,6 +166,7 @@ def test_a_number_of_the_zoo_beyond_its_tolerance_is_noticed(name, key, group, t
     assert {k for k in found if found[k] > tolerance[k]} == {group}
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("name", ["huginn", "ouro", "three_part"])
 def test_every_recorded_weight_of_the_zoo_is_used(name, tmp_path):
     """A model that ignored one would not notice that it has changed."""

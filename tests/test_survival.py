@@ -1,6 +1,7 @@
 """A run that is killed, asked to stop, or resumed is the run that was not: process and trainer.
 
-The full numbers stand behind `-m slow`: 50 kills and 20 signals.
+One signal and one kill are in the quick set, more stand behind `-m hostile`, and the full numbers
+behind `-m slow`: 50 kills and 20 signals.
 """
 
 import errno
@@ -24,6 +25,7 @@ import torch
 import train
 from conf.lock import Lock
 from tests import tiny
+from tests.marks import hostile
 from tinyreason import checkpoint
 from tinyreason.deterministic import deterministic
 from tinyreason.errors import UserError
@@ -129,6 +131,34 @@ def assert_same(folder: Path, other: Path) -> None:
     assert lines(folder) == lines(other)
 
 
+def test_one_signal_and_one_kill_change_nothing(tmp_path, started, counted):
+    """Both while it trains; the run that nobody stops trains beside it."""
+    (tmp_path / "straight").mkdir()
+    straight = started(tmp_path / "straight", 60)
+    saved, checkpoints = 0, tmp_path / "runs/run/checkpoints"
+    for which, code in ((signal.SIGTERM, 143), (signal.SIGKILL, -9)):
+        process = started(tmp_path, 60)
+        wait_for(tmp_path, process, 3)
+        process.send_signal(which)
+        out = end(process)
+        assert process.returncode == code, out
+        assert (f"going on from step {saved} " in out) == bool(saved), out
+        before, saved = saved, checkpoint.newest_good(checkpoints, pytest.fail)[1]["step"]
+        assert saved >= max(before, (lines(tmp_path)[-1]["step"] - 1) // 10 * 10)
+        if which == signal.SIGTERM:
+            assert f"stopped by SIGTERM at step {saved}, saved" in out
+    process = started(tmp_path, 60)
+    out = end(process)
+    assert process.returncode == 0, out
+    assert f"going on from step {saved} " in out
+    out = end(straight)
+    assert straight.returncode == 0, out
+    assert_same(tmp_path, tmp_path / "straight")
+    counted("SIGTERM: saved that step, left with 143, ended bitwise as without")
+    counted("kill -9: went on from the last checkpoint, ended bitwise as without")
+
+
+@pytest.mark.hostile
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("kills", [10, pytest.param(50, marks=pytest.mark.slow)])
 def test_a_run_that_is_killed_at_random_moments_is_the_run_that_was_not(
@@ -162,6 +192,7 @@ def test_a_run_that_is_killed_at_random_moments_is_the_run_that_was_not(
     counted("kill -9: went on from the last checkpoint, ended bitwise as without", kills + 1)
 
 
+@pytest.mark.hostile
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("each", [2, pytest.param(10, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("which", [signal.SIGTERM, signal.SIGINT])
@@ -189,6 +220,7 @@ def test_a_run_that_is_asked_to_stop_saves_this_step_and_goes_on(
     )
 
 
+@pytest.mark.hostile
 def test_a_second_ctrl_c_leaves_at_once_and_sigusr1_saves(tmp_path, started):
     process = started(tmp_path, 10**6)
     wait_for(tmp_path, process, 2)
@@ -208,6 +240,7 @@ def test_a_second_ctrl_c_leaves_at_once_and_sigusr1_saves(tmp_path, started):
     assert "still here" not in found.stdout
 
 
+@pytest.mark.hostile
 def test_two_runs_do_not_share_a_folder(tmp_path, started):
     process = started(tmp_path, 10**6)
     wait_for(tmp_path, process, 1)
@@ -231,6 +264,7 @@ def test_where_nothing_can_be_locked_a_run_goes_on_with_a_warning(here, monkeypa
     )
 
 
+@pytest.mark.hostile
 def test_nobody_reading_the_messages_does_not_keep_a_run_from_saving(tmp_path, started):
     process = started(tmp_path, 10**6)
     wait_for(tmp_path, process, 2)
@@ -298,12 +332,14 @@ def fresh(name: str, *more: str) -> train.Trainer:
     return train.Trainer(config, task.facts, stream, train.pick_device(config.device))
 
 
+SOME, OTHERS = [4, 13], [*range(4), *range(5, 13), *range(14, 20)]  # of the 20 steps
+
+
+@pytest.mark.parametrize("places", [SOME, hostile(OTHERS)], ids=["some", "the others"])
 @pytest.mark.parametrize("name", VARIANTS)
-def test_saved_at_any_of_20_steps_a_run_goes_on_bitwise(name, tmp_path, counted):
-    counted(
-        f"resumed at a step of 20, bitwise: {name}",
-        go_on_from(range(20), tmp_path, name, "device=cpu"),
-    )
+def test_saved_at_any_of_20_steps_a_run_goes_on_bitwise(name, places, tmp_path, counted):
+    times = go_on_from(places, tmp_path, name, "device=cpu")
+    counted(f"resumed at a step of 20, bitwise: {name}", times)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
@@ -497,12 +533,12 @@ def test_the_best_checkpoint_stays_where_a_better_one_cannot_be_saved(here, monk
 @pytest.mark.parametrize(
     "line",
     [
-        '{"step": 1}',
-        '{"step": null, "kind": "eval"}',
-        "[1]",
-        "[" * 10**5,
-        "\x00\xff",
         '{"kind": "train", "st',
+        hostile('{"step": 1}'),
+        hostile('{"step": null, "kind": "eval"}'),
+        hostile("[1]"),
+        hostile("[" * 10**5),
+        hostile("\x00\xff"),
     ],
 )
 def test_lines_of_the_log_that_are_not_ours_are_dropped(line, here, monkeypatch, capsys):
@@ -546,6 +582,7 @@ def test_what_is_missing_from_a_folder_is_said(here, monkeypatch, capsys):
     assert (run / "log.jsonl.aside").read_text() == before
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("where", ["a closed pipe", "a full disk"])
 def test_nobody_reading_what_is_printed_does_not_end_a_run(where, tmp_path):
     if where == "a closed pipe":
@@ -562,6 +599,7 @@ def test_nobody_reading_what_is_printed_does_not_end_a_run(where, tmp_path):
     assert (tmp_path / "runs/run/result.json").exists()
 
 
+@pytest.mark.hostile
 def test_a_sweep_goes_on_with_what_is_left_of_it(tmp_path):
     """A run that fails does not end it, one that is finished is left as it is."""
     words = [w for w in WORDS if w != "name=run"]
@@ -587,6 +625,7 @@ def test_a_sweep_goes_on_with_what_is_left_of_it(tmp_path):
     assert "name=NEW, or leave" in done.stderr
 
 
+@pytest.mark.hostile
 def test_ctrl_c_while_loading_is_no_traceback(tmp_path):
     for wait in (0.2, 0.8):
         process = start(tmp_path, 10)

@@ -49,6 +49,7 @@ def assert_trained(done: subprocess.CompletedProcess, folder: Path) -> None:
     assert len((folder / "runs/run/log.jsonl").read_text().splitlines()) == 5
 
 
+@pytest.mark.hostile
 def test_without_a_key_training_completes_with_one_warning(tmp_path):
     pytest.importorskip("wandb", reason="wandb is not installed")
     assert_trained(run(tmp_path)[0], tmp_path)

@@ -16,6 +16,7 @@ from conf.schema import Config, training_config
 from data.registry import load_task
 from eval.solve import solve
 from tests import tiny
+from tests.marks import cross
 from tinyreason import checkpoint
 from tinyreason.depth import make_depth
 from tinyreason.errors import UserError
@@ -97,8 +98,7 @@ def digests(trainer: Trainer) -> dict[str, str]:
 # ---- learning
 
 
-@pytest.mark.parametrize("task", names_in("task"))
-@pytest.mark.parametrize("model", names_in("model"))
+@pytest.mark.parametrize(("task", "model"), cross(["sudoku", "maze", "arc"], names_in("model")))
 def test_every_model_learns_a_few_puzzles_of_every_task_by_heart(model, task):
     network = NETWORK if tiny.published(model).cycle else LOOP
     words = (f"model={model}", "task.augment=false", *network, *LEARN)

@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 
 import torch
+from omegaconf import DictConfig
 
 from conf.cli import composed
 from conf.schema import Config, typed
@@ -39,7 +40,13 @@ FULL = make_gradient(GradientConfig("full"), None)
 
 def config(*words: str) -> Config:
     """What `python train.py *words` would train with."""
-    return typed(Config, composed(list(words)))
+    return typed(Config, composed_once(words))
+
+
+@cache
+def composed_once(words: tuple[str, ...]) -> DictConfig:
+    """Hydra takes a twentieth of a second."""
+    return composed(list(words))
 
 
 def choice(name: str) -> tuple[str, ...]:
