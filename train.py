@@ -29,22 +29,22 @@ import torch
 from omegaconf import DictConfig
 from tqdm import tqdm
 
-from conf.cli import choose_scale, command, pick_device, sweeping
-from conf.run import Finished, RunFolder, default_name
-from conf.say import say
-from conf.schema import Config, training_config
-from conf.stop import Stop, Stopped
-from conf.track import Guarded, make_tracker
+from conf.cli import choose_scale, command, default_name, pick_device, sweeping
+from conf.schema import Config, plain, training_config
+from conf.tracker import Fallback, make_tracker
 from data.registry import load_task
 from data.task import Task
 from eval.solve import Solver, brief, save_submission, solve
-from tinyreason.deterministic import deterministic
 from tinyreason.errors import UserError
 from tinyreason.feed import Stream
-from tinyreason.guard import PATIENCE
 from tinyreason.models import parameter_count
+from tinyreason.nonfinite import MOST_IN_A_ROW
 from tinyreason.puzzle import Puzzles
-from tinyreason.surroundings import peak_memory
+from tinyreason.run.console import say
+from tinyreason.run.deterministic import deterministic
+from tinyreason.run.folder import Finished, RunFolder
+from tinyreason.run.machine import peak_memory
+from tinyreason.run.signals import Stop, Stopped
 from tinyreason.trainer import Trainer
 
 
@@ -56,7 +56,7 @@ class Run(NamedTuple):
     task: Task
     splits: dict[str, Puzzles]
     folder: RunFolder
-    tracker: Guarded
+    tracker: Fallback
 
 
 def train(config: Config) -> dict:
@@ -94,7 +94,7 @@ def learn(run: Run, stop: Stop) -> None:
         if (
             trainer.steps > begun
             and trainer.steps % config.save_every == 0
-            and not trainer.guard.in_a_row
+            and not trainer.bad_steps.in_a_row
         ):
             save(run)
         if config.max_minutes is not None and trainer.seconds - before > 60 * config.max_minutes:
@@ -119,10 +119,10 @@ def learn(run: Run, stop: Stop) -> None:
             bar.set_postfix(
                 shown | {"loss": f"{record['loss']:.3f}", "exact": f"{record['exact']:.1%}"}
             )
-        if (look or trainer.device.type == "cpu") and trainer.guard.lost():
-            advice = folder.advice(int(trainer.guard.first))
+        if (look or trainer.device.type == "cpu") and trainer.bad_steps.lost():
+            advice = folder.advice(int(trainer.bad_steps.first))
             raise UserError(
-                f"{PATIENCE} steps in a row had a loss or a gradient that is not finite; {advice}"
+                f"{MOST_IN_A_ROW} steps in a row had a loss or a gradient that is not finite; {advice}"
             )
 
     bar.close()
@@ -162,7 +162,7 @@ def keep_best(run: Run, exact_accuracy: float) -> None:
 
 def begin(config: Config) -> Run:
     """First all that can be refused; then the data, the model, and the folder as it was where the run goes on."""
-    device, folder = pick_device(config.device), RunFolder(config)
+    device, folder = pick_device(config.device), RunFolder(plain(config))
     try:
         start = folder.start()
         task, splits = load_task(config.task)

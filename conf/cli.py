@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
+from hashlib import sha256
 from pathlib import Path
 
 import hydra
@@ -19,10 +20,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from conf.say import say, tell
-from conf.schema import flat
 from tinyreason import earlier
 from tinyreason.errors import UserError
+from tinyreason.options import flat
+from tinyreason.run.console import say, tell
+from tinyreason.run.folder import incidental
 
 CONF = Path(__file__).parent
 SIGNALLED = 128  # exit codes from here on are those of signals
@@ -80,6 +82,16 @@ def one_line(config_name: str = "train") -> Iterator[None]:
         )
     except KeyboardInterrupt:  # not while training, which listens for it: nothing is lost
         fail("interrupted", 130)
+
+
+def default_name() -> str:
+    """task-model and the words that were typed beyond them, so that different runs have different names."""
+    choices, words = HydraConfig.get().runtime.choices, HydraConfig.get().overrides.task
+    extra = [w.lstrip("+~") for w in words if not w.startswith(("task=", "model=", "scale=small"))]
+    extra = [w for w in extra if not incidental(w.split("=")[0])]
+    parts = [choices["task"], choices["model"], *(w.replace("=", "_") for w in sorted(extra))]
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "_", "-".join(parts)).strip("._-")
+    return name if len(name) <= 120 else f"{name[:110]}-{sha256(name.encode()).hexdigest()[:8]}"
 
 
 def composed(words: list[str]) -> DictConfig:

@@ -160,24 +160,6 @@ def plain(config) -> dict:
         ) from None
 
 
-ADDED = {  # options that are newer than some saved runs, and what those runs did
-    "supervision.name": "last",
-    "micro_batch": None,
-    "resume_override": False,
-    "deterministic": False,
-    "checkpoint.keep_last": 3,
-    "checkpoint.carry": "keep",
-}
-
-
-def flat(config: dict, prefix: str = "") -> dict:
-    """{"model.width": 64, ...}"""
-    out = {}
-    for key, value in config.items():
-        out |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return out
-
-
 def training_config(words: DictConfig) -> Config:
     """What train.py trains with, every value checked."""
     config = typed(Config, words)

@@ -32,8 +32,7 @@ from data.arc_augment import (
     transform,
     turned,
 )
-from data.arc_read import ArcTask, read_source
-from data.arc_select import first, require_fit, twins, without
+from data.arc_read import ArcTask, first, read_source, require_fit, twins, without
 from data.arc_synthetic import generate
 from data.task import Task, require, whole
 from tinyreason.errors import UserError

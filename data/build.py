@@ -4,7 +4,7 @@
 Takes the `task=`, `scale=` and `task.key=` words of train.py and writes what a run with them trains and is tested on.
 HRM's and TRM's code draws no symmetries of its own: for it, write as many `copies` of each training puzzle as they
 published, the first as it is and 1,000 under random symmetries. ARC's are set by `task.copies` and always written.
-`tinyreason/folder.py` has the format; `task.source=DIR` reads it back.
+`data/dataset.py` has the format; `task.source=DIR` reads it back.
 """
 
 from collections.abc import Mapping
@@ -16,10 +16,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from conf.cli import choose_scale, command
 from conf.schema import BuildConfig, at_least, typed
+from data import dataset as folder
 from data.arc import ARC
 from data.registry import load_task
 from data.task import Task
-from tinyreason import folder
 from tinyreason.errors import UserError
 from tinyreason.puzzle import Puzzles, Rows
 

@@ -26,7 +26,7 @@ from tinyreason.errors import UserError
 from tinyreason.puzzle import SPLITS, Facts, Puzzles, Rows
 
 DRAWN = 256  # mazes at a time; part of what a seed means, as is everything that decides the order of draws
-PATIENCE = 80  # draws of that many that may bring nothing new before generation gives up
+MOST_IDLE_DRAWS = 80  # draws of that many that may bring nothing new before generation gives up
 
 
 class Read(NamedTuple):
@@ -148,12 +148,12 @@ class Maze(Task):
                     seen.add(key)
                     mazes.append((maze, answer))
             idle = 0 if len(mazes) > before else idle + 1
-            if idle == PATIENCE:
+            if idle == MOST_IDLE_DRAWS:
                 options = " ".join(
                     f"task.{k}={v}" for k, v in {"side": self.side, **self.how}.items()
                 )
                 raise UserError(
-                    f"no new maze in {PATIENCE * DRAWN} drawn with {options}; a lower task.min_path has more"
+                    f"no new maze in {MOST_IDLE_DRAWS * DRAWN} drawn with {options}; a lower task.min_path has more"
                 )
         inputs, labels = (
             np.array(mazes, np.uint8).reshape(count, 2, self.facts.seq_len).swapaxes(0, 1)

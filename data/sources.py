@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tinyreason import folder
+from data import dataset as folder
 from tinyreason.errors import UserError
 from tinyreason.puzzle import Facts, Puzzles
 

@@ -22,7 +22,7 @@ FEWEST_CLUES = {
     9: 17,
 }  # side -> fewer givens never leave one solution (9: McGuire et al. 2012)
 CHUNK = 32  # attempts between two looks at the keys; what is made does not depend on it
-PATIENCE = 2000  # attempts without a new puzzle before generation gives up
+MOST_ATTEMPTS = 2000  # attempts without a new puzzle before generation gives up
 
 Grid = tuple[int, ...]
 
@@ -44,14 +44,14 @@ def distinct(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Inputs and labels (count, S) uint8, tokens, of puzzles not symmetric to each other nor to those in `seen`.
 
-    `seen` holds the keys of `sudoku_symmetry.key` and grows. UserError where PATIENCE attempts bring nothing new.
+    `seen` holds the keys of `sudoku_symmetry.key` and grows. UserError where MOST_ATTEMPTS attempts bring nothing new.
     """
     new, idle = [], 0
     with tqdm(
         total=count, desc=f"generating {side}x{side}", unit="puzzle", disable=None, leave=False
     ) as bar:
         while len(new) < count:
-            if idle >= PATIENCE:
+            if idle >= MOST_ATTEMPTS:
                 raise UserError(_exhausted(side, count, clues, min_guesses, len(new), len(seen)))
             found = [made for _ in range(CHUNK) if (made := make(side, clues, min_guesses, rng))]
             before = len(new)
@@ -78,7 +78,7 @@ def _exhausted(
 ) -> str:
     what = f"task.side={side} task.clues={'null' if clues is None else clues} task.min_guesses={min_guesses}"
     return (
-        f"{what}: {count} puzzles wanted, {found} found ({total} in all splits), then nothing new in {PATIENCE} "
+        f"{what}: {count} puzzles wanted, {found} found ({total} in all splits), then nothing new in {MOST_ATTEMPTS} "
         "attempts; ask for fewer puzzles, a larger side, another number of clues or fewer guesses"
     )
 

@@ -16,9 +16,9 @@ from statistics import mean, stdev
 from scipy.stats import binomtest
 
 from conf.cli import one_line
-from conf.run import read_config
-from conf.schema import flat
 from tinyreason.errors import UserError
+from tinyreason.options import flat
+from tinyreason.run.folder import read_config
 
 USAGE = "python -m eval.compare runs/a runs/b ... [by=gradient] [out=DIR]"
 

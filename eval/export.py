@@ -16,18 +16,19 @@ from omegaconf import DictConfig
 
 from conf.cli import command, pick_device
 from conf.schema import plain, typed
+from data.dataset import refuse_taken
 from data.registry import make_task
 from data.sources import hub_parts, reason_of
 from eval import exported
 from eval.exported import CONFIG, FORMAT, WEIGHTS, Exported
 from eval.load import Trained, newest_state, open_run, weights_of
-from tinyreason import checkpoint, weights
+from tinyreason import weights
 from tinyreason.errors import UserError
-from tinyreason.files import write_whole
-from tinyreason.folder import refuse_taken
 from tinyreason.models import RecursiveModel
 from tinyreason.puzzle import Facts
-from tinyreason.surroundings import versions
+from tinyreason.run import checkpoint
+from tinyreason.run.atomic import write_whole
+from tinyreason.run.machine import versions
 from tinyreason.untrusted import read_object
 
 

@@ -16,7 +16,7 @@ import torch
 from conf.schema import EvalConfig, typed
 from data.sources import download
 from data.task import whole
-from tinyreason import checkpoint, earlier, weights
+from tinyreason import earlier, weights
 from tinyreason.depth import DepthConfig
 from tinyreason.errors import UserError
 from tinyreason.halting import HaltingConfig
@@ -24,6 +24,7 @@ from tinyreason.models import ModelConfig, RecursiveModel
 from tinyreason.options import Options, option
 from tinyreason.puzzle import Facts
 from tinyreason.recursion import GradientConfig
+from tinyreason.run import checkpoint
 from tinyreason.untrusted import read_object, shown
 
 FORMAT = 2  # 1, of version 0.1, is read too

@@ -11,19 +11,19 @@ from typing import Any
 
 import torch
 
-from conf.run import read_config
-from conf.say import say, warn
 from conf.schema import Config, typed
 from data.registry import load_task
 from data.task import Task
 from eval import exported
 from eval.exported import Exported
-from tinyreason import checkpoint
 from tinyreason.depth import make_depth
 from tinyreason.errors import UserError
 from tinyreason.models import RecursiveModel
 from tinyreason.puzzle import Facts, Puzzles
 from tinyreason.recursion import Depth, Gradient, make_gradient
+from tinyreason.run import checkpoint
+from tinyreason.run.console import say, warn
+from tinyreason.run.folder import read_config
 from tinyreason.weights import build
 
 

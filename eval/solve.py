@@ -19,7 +19,6 @@ from scipy.stats import binomtest
 from torch import Tensor
 
 from conf.cli import command, pick_device
-from conf.say import say
 from conf.schema import SolveConfig, at_least, typed
 from data.arc import ARC
 from data.task import Task
@@ -33,6 +32,7 @@ from tinyreason.models import Read, RecursiveModel
 from tinyreason.noise import PuzzleNoise
 from tinyreason.puzzle import Batch, Facts, Puzzles, Rows
 from tinyreason.recursion import Depth, Gradient
+from tinyreason.run.console import say
 from tinyreason.segment import Carry, segment
 
 

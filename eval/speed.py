@@ -22,11 +22,11 @@ import torch
 from conf.cli import choose_scale, composed, one_line, pick_device
 from conf.schema import Config, training_config
 from data.registry import make_task
-from tinyreason.deterministic import deterministic
 from tinyreason.errors import UserError
 from tinyreason.feed import Stream
 from tinyreason.models import parameter_count
 from tinyreason.puzzle import Puzzles
+from tinyreason.run.deterministic import deterministic
 from tinyreason.trainer import Trainer
 
 WARM_UP = 2  # steps, compilation included

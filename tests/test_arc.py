@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from data import arc_read, arc_synthetic
+from data import dataset as folder
 from data.arc import ARC
 from data.arc_augment import (
     IDENTITY,
@@ -23,10 +24,9 @@ from data.arc_augment import (
     transform,
     turned,
 )
-from data.arc_select import without
+from data.arc_read import without
 from data.arc_synthetic import generate
 from eval.arc_vote import rank, vote, write_submission
-from tinyreason import folder
 from tinyreason.errors import UserError
 from tinyreason.puzzle import Batch
 

@@ -22,10 +22,10 @@ import torch
 from data.registry import load_task
 from tests import tiny
 from tests.marks import cross, hostile
-from tinyreason import checkpoint, manifest
 from tinyreason.errors import Damaged, UserError
 from tinyreason.feed import Stream
-from tinyreason.files import append, temporary_of, write_whole
+from tinyreason.run import checkpoint, manifest
+from tinyreason.run.atomic import append, temporary_of, write_whole
 from tinyreason.trainer import Trainer
 
 TRAINER = (

@@ -15,13 +15,13 @@ import torch
 import conf
 import train
 from conf import cli
-from conf.schema import AXES, flat, plain
+from conf.schema import AXES, plain
 from data import build
 from eval import solve
 from tests import tiny
 from tests.marks import hostile
 from tinyreason.errors import UserError
-from tinyreason.options import Options
+from tinyreason.options import Options, flat
 
 ROOT = Path(__file__).parents[1]
 TINY = (

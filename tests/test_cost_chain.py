@@ -16,8 +16,10 @@ import torch
 from torch.nn.functional import mse_loss
 from torch.utils.checkpoint import checkpoint
 
-from eval.cost import chain, chain_report, closed, measure
-from eval.cost.rows import ROWS, V1, V7, Sizes, Switches
+from eval.cost import chain_formula as closed
+from eval.cost import chain_program as chain
+from eval.cost import chain_report, measure
+from eval.cost.chain_rows import ROWS, V1, V7, Sizes, Switches
 from tests.marks import hostile
 
 FLOPS = {
@@ -133,7 +135,7 @@ def test_switches_that_would_leave_weights_without_gradient_are_refused(wrong):
 
 
 def test_closed_form_needs_no_torch():
-    code = "import sys, eval.cost.closed; sys.exit('torch' in sys.modules)"
+    code = "import sys, eval.cost.chain_formula; sys.exit('torch' in sys.modules)"
     assert (
         subprocess.run(
             [sys.executable, "-c", code], cwd=Path(__file__).parents[1], check=False

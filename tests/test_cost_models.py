@@ -17,7 +17,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import train
 from data.registry import make_task
-from eval.cost import counted, model_report, models, plan, shapes, words
+from eval.cost import model_counted as counted
+from eval.cost import model_formula as shapes
+from eval.cost import model_measured as models
+from eval.cost import model_plan as plan
+from eval.cost import model_report
+from eval.cost import report as words
 from eval.speed import random_trainer
 from tests import tiny
 from tests.marks import cross, hostile

@@ -7,9 +7,9 @@ import torch
 
 from eval.speed import random_trainer
 from tests import tiny
-from tinyreason import checkpoint
-from tinyreason.deterministic import VARIABLE, WORKSPACE, deterministic, repeats
 from tinyreason.errors import UserError
+from tinyreason.run import checkpoint
+from tinyreason.run.deterministic import VARIABLE, WORKSPACE, deterministic, repeats
 
 SMALL = (
     "scale=small",
@@ -78,7 +78,7 @@ def test_cublas_is_told_before_it_is_used(monkeypatch):
 
 
 def test_a_checkpoint_says_where_the_promise_does_not_hold(monkeypatch):
-    for room in ("trainer", "surroundings"):
+    for room in ("trainer", "run.machine"):
         monkeypatch.setattr(f"tinyreason.{room}.repeats", lambda device: False)
     trainer = random_trainer(tiny.config("model=trm", *SMALL))
     assert trainer.load_state_dict(trainer.state_dict()) == [

@@ -25,10 +25,11 @@ from eval.solve import Solver
 from tests import tiny
 from tests.marks import hostile
 from tests.test_train import TASKS
-from tinyreason import checkpoint, weights
+from tinyreason import weights
 from tinyreason.errors import UserError
 from tinyreason.halting import make_halting
 from tinyreason.models import MODELS, ModelConfig, make_model
+from tinyreason.run import checkpoint
 
 ROOT = Path(__file__).parents[1]
 QUICK = (

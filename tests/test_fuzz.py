@@ -22,6 +22,7 @@ import numpy as np
 import pytest
 
 from data import arc_read, sudoku_rules
+from data import dataset as folder
 from data.arc import ARC
 from data.build import build
 from data.maze import Maze
@@ -32,7 +33,6 @@ from data.task import Task
 from eval.arc_vote import vote
 from tests import fuzz, oracle
 from tests.marks import hostile
-from tinyreason import folder
 from tinyreason.errors import UserError
 from tinyreason.puzzle import Facts, Puzzles
 from tinyreason.untrusted import read_npy

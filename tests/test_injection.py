@@ -20,9 +20,9 @@ import yaml
 from omegaconf import OmegaConf
 
 import train
-from conf.run import RunFolder, read_config
 from conf.schema import Config, plain, typed
 from data import arc_read, sources
+from data import dataset as folder
 from data.registry import load_task, make_task
 from eval import exported, solve
 from eval.export import share, write
@@ -31,8 +31,9 @@ from tests import tiny
 from tests.marks import hostile
 from tests.test_fuzz import FACTS, grouped
 from tests.test_train import TASKS
-from tinyreason import earlier, folder
+from tinyreason import earlier
 from tinyreason.errors import UserError
+from tinyreason.run.folder import RunFolder, read_config
 
 ROOT = Path(__file__).parents[1]
 SECRET = "hunter2-hunter2"
@@ -408,7 +409,7 @@ def test_a_changed_configuration_is_told_in_one_line_when_a_run_goes_on(tmp_path
     config = saved("sudoku")
     run = tmp_path / "tiny"
     run.mkdir()
-    folder_of_run = RunFolder(typed(Config, config), tmp_path)
+    folder_of_run = RunFolder(plain(typed(Config, config)), tmp_path)
     folder_of_run.begun = True
     for number, place in enumerate(places(config)):
         for new in (TEXTS[number % len(TEXTS)], VALUES[number % len(VALUES)]):
@@ -607,7 +608,7 @@ def test_the_name_of_a_run_stays_in_runs(name, tmp_path):
     root = tmp_path / "runs"
     config = typed(Config, saved("sudoku"))
     config.name = name
-    found = refused_or(RunFolder, config, root)
+    found = refused_or(RunFolder, plain(config), root)
     if found:
         assert found.path.resolve().parent == root.resolve()
         found.lock.release()

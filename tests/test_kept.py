@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 import train
-from conf.run import read_config
 from conf.schema import Config, typed
 from eval.export import share, write
 from eval.exported import FORMAT
 from eval.load import open_run
 from tests.keep import KEPT, attempt
+from tinyreason.run.folder import read_config
 
 RUNS = sorted(path.parent for path in KEPT.glob("*/*/config.yaml"))
 

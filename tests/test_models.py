@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from tests import tiny
-from tinyreason.checkpoint import digest
 from tinyreason.depth import make_depth
 from tinyreason.encoder import GridPositions, Learned
 from tinyreason.errors import UserError
@@ -16,6 +15,7 @@ from tinyreason.models import Read, make_model, parameter_count
 from tinyreason.noise import NoNoise
 from tinyreason.puzzle import Batch, Facts
 from tinyreason.recursion import Depth, make_gradient
+from tinyreason.run.checkpoint import digest
 
 META = torch.device("meta")
 SUDOKU = Facts(vocab_size=11, grid=(9, 9), box=(3, 3))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from tests import tiny
-from tinyreason.average import Average
+from tinyreason.ema import EMA
 from tinyreason.errors import UserError
 from tinyreason.layers import Norm
 from tinyreason.optim import RULES, AdamATan2, OptimConfig, Optimizers, schedule
@@ -308,7 +308,7 @@ def test_clipping_bounds_the_gradient_norm_and_leaves_its_direction(clip):
 def test_the_average_follows_the_weights_from_step_1_on():
     """shadow = d shadow + (1 - d) param after every step, uncorrected; it begins at the weights."""
     model = tiny.model()
-    ema, optimizers = Average(model, 0.9), Optimizers(model, CONFIG, steps=20)
+    ema, optimizers = EMA(model, 0.9), Optimizers(model, CONFIG, steps=20)
     shadow = {k: p.detach().double().clone() for k, p in model.named_parameters()}
     for k in range(20):
         trained(model, optimizers, range(k, k + 1))
@@ -324,7 +324,7 @@ def test_the_average_follows_the_weights_from_step_1_on():
 
 def test_the_average_shares_the_puzzle_embedding():
     model = tiny.model()
-    ema = Average(model, 0.9)
+    ema = EMA(model, 0.9)
     model.encoder.puzzles.table[1] = 2.0
     assert ema.module.encoder.puzzles.table is model.encoder.puzzles.table
     ema.update(model)

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from data import dataset as folder
 from data import sources
 from data.build import build
 from data.maze import Maze
-from tinyreason import folder
 from tinyreason.errors import UserError
 from tinyreason.puzzle import Facts, Puzzles
 

@@ -23,12 +23,12 @@ import pytest
 import torch
 
 import train
-from conf.lock import Lock
 from tests import tiny
 from tests.marks import hostile
-from tinyreason import checkpoint
-from tinyreason.deterministic import deterministic
 from tinyreason.errors import UserError
+from tinyreason.run import checkpoint
+from tinyreason.run.deterministic import deterministic
+from tinyreason.run.lock import Lock
 from tinyreason.trainer import Trainer
 
 ROOT = Path(__file__).parents[1]
@@ -228,7 +228,7 @@ def test_a_second_ctrl_c_leaves_at_once_and_sigusr1_saves(tmp_path, started):
     out = end(process)
     assert process.returncode == 128 + signal.SIGUSR1, out
     code = (
-        "import signal, os\nfrom conf.stop import Stop\n"
+        "import signal, os\nfrom tinyreason.run.signals import Stop\n"
         "with Stop():\n    for s in ('INT', 'TERM', 'INT'):\n"
         "        os.kill(os.getpid(), signal.Signals['SIG' + s])\n"
         "print('still here')"
@@ -257,7 +257,7 @@ def test_where_nothing_can_be_locked_a_run_goes_on_with_a_warning(here, monkeypa
     def unknown(*_: object) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr("conf.lock.fcntl.flock", unknown)
+    monkeypatch.setattr("tinyreason.run.lock.fcntl.flock", unknown)
     train.train(small_run("run", "steps=2"))
     assert (
         "warning: runs/run/lock: cannot be locked (No locks available)" in capsys.readouterr().err

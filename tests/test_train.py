@@ -17,13 +17,13 @@ from data.registry import load_task
 from eval.solve import solve
 from tests import tiny
 from tests.marks import cross
-from tinyreason import checkpoint
 from tinyreason.depth import make_depth
 from tinyreason.errors import UserError
 from tinyreason.feed import Stream
 from tinyreason.models import make_model, parameter_count
 from tinyreason.puzzle import Facts
 from tinyreason.recursion import make_gradient
+from tinyreason.run import checkpoint
 from tinyreason.trainer import Trainer
 
 ROOT = Path(__file__).parents[1]

@@ -4,16 +4,16 @@ import pytest
 import torch
 
 from data.registry import make_task
-from eval.cost.counted import counted
-from eval.cost.models import estimate, measured, predicted
+from eval.cost.model_counted import counted
+from eval.cost.model_measured import estimate, measured, predicted
 from eval.export import share, write
 from eval.load import open_run
 from eval.speed import random_trainer
 from tests import tiny
 from tests.test_train import TASKS
-from tinyreason.checkpoint import digest
 from tinyreason.models import MODELS, make_model, parameter_count
 from tinyreason.puzzle import Facts
+from tinyreason.run.checkpoint import digest
 from tinyreason.trainer import Trainer
 
 SMALL = ("task=sudoku", "scale=small", *TASKS["sudoku"], "batch=6", "device=cpu", "optim.warmup=2")

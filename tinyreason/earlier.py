@@ -16,6 +16,14 @@ RENAMED = {  # in `model`, since 0.2
 ADDED = {  # options of a model that some saved configurations lack, and what was computed then
     "recompute": False,
 }
+ADDED_TO_RUNS = {  # options that are newer than some saved runs, and what those runs did
+    "supervision.name": "last",
+    "micro_batch": None,
+    "resume_override": False,
+    "deterministic": False,
+    "checkpoint.keep_last": 3,
+    "checkpoint.carry": "keep",
+}
 
 
 def options(config: dict[str, Any]) -> dict[str, Any]:

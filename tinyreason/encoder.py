@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from tinyreason.errors import UserError
 from tinyreason.layers import Linear, truncated_normal
 from tinyreason.puzzle import Batch, Facts
-from tinyreason.sparse import PuzzleEmbedding
+from tinyreason.puzzle_embedding import PuzzleEmbedding
 
 POSITIONS = ("rotary", "learned", "grid", "none")
 

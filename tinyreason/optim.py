@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from tinyreason import earlier
 from tinyreason.errors import UserError
 from tinyreason.options import Options, chosen, option
-from tinyreason.sparse import PuzzleEmbedding
+from tinyreason.puzzle_embedding import PuzzleEmbedding
 from tinyreason.tags import Tag, tag_of
 
 

@@ -77,3 +77,11 @@ def chosen(registry: Mapping[str, Entry], key: str, name: object) -> Entry:
     if not isinstance(name, str) or name not in registry:
         raise UserError(f"{key}={name} is unknown; use one of {', '.join(registry)}")
     return registry[name]
+
+
+def flat(config: dict, prefix: str = "") -> dict:
+    """{"model.width": 64, ...}"""
+    out = {}
+    for key, value in config.items():
+        out |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return out

@@ -6,32 +6,27 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from tinyreason import checkpoint, earlier
-from tinyreason.average import Average
+from tinyreason import earlier
 from tinyreason.depth import DepthConfig, generator_of, make_depth
-from tinyreason.deterministic import repeats
+from tinyreason.ema import EMA
 from tinyreason.feed import Feed, Stream
-from tinyreason.guard import Guard, only_if
 from tinyreason.halting import HaltingConfig, make_halting
 from tinyreason.layers import Core
 from tinyreason.losses import CROSS_ENTROPIES, Loss, cross_entropy_of, total
 from tinyreason.metrics import Meter, Metric, tally
 from tinyreason.models import ModelConfig, Read, RecursiveModel, make_model, parameter_count
 from tinyreason.noise import StepNoise
+from tinyreason.nonfinite import BadSteps, only_if
 from tinyreason.objective import objective
 from tinyreason.optim import OptimConfig, Optimizers
 from tinyreason.options import Options, option
 from tinyreason.puzzle import Batch, Facts
 from tinyreason.recursion import Depth, GradientConfig, make_gradient
+from tinyreason.run import checkpoint
+from tinyreason.run.deterministic import repeats
+from tinyreason.run.machine import machine_of, peak_memory, versions
 from tinyreason.segment import Carry, Trace, detached, segment
 from tinyreason.supervision import SupervisionConfig, make_supervision
-from tinyreason.surroundings import (
-    peak_memory,
-    random_states,
-    set_random_states,
-    surroundings,
-    versions,
-)
 
 
 @dataclass
@@ -76,7 +71,7 @@ class Trainer:
         self.halting = make_halting(config.halting)
         self.cross_entropy = cross_entropy_of(config.loss)
         self.optimizers = Optimizers(self.model, config.optim, config.steps)
-        self.ema = None if config.ema is None else Average(self.model, config.ema)
+        self.ema = None if config.ema is None else EMA(self.model, config.ema)
         if config.compile == "true" or (config.compile == "auto" and device.type == "cuda"):
             for model in {self.model, self.averaged}:
                 compile_cores(model)
@@ -85,7 +80,7 @@ class Trainer:
         )  # of halting's exploration
         self.feed = Feed(stream, facts, config.batch, device)
         self.carry = Carry.fresh(self.model, Batch.of(stream.rows(0, config.batch), facts, device))
-        self.meter, self.guard = Meter(), Guard(device)
+        self.meter, self.bad_steps = Meter(), BadSteps(device)
         self.steps, self.seconds = 0, 0.0
         self.best: dict | None = (
             None  # the evaluation with the highest exact accuracy so far: its step, its accuracy
@@ -104,7 +99,7 @@ class Trainer:
         finite_loss = torch.isfinite(sum(loss.value for loss in losses.values()).sum())
         good = finite_loss & torch.isfinite(self.optimizers.norm())
         only_if(good, self.moved, lambda: self.move(good))
-        self.guard.count(good, self.steps + 1)
+        self.bad_steps.count(good, self.steps + 1)
 
         carry = carry.advance(state)
         done = self.halting.done(read, carry.segments, self.generator)
@@ -181,12 +176,12 @@ class Trainer:
             if carry
             else None,
             "meter": self.meter.state_dict(),
-            "bad_in_a_row": self.guard.in_a_row,
+            "bad_in_a_row": self.bad_steps.in_a_row,
             "position": self.feed.position,
             "generator": self.generator.get_state(),  # of halting; the feed's draws are functions of their number
-            "random": random_states(),  # nothing here draws from these; a model that you add may
+            "random": checkpoint.random_states(),  # nothing here draws from these; a model that you add may
             "config": self.config,
-            "made_on": surroundings(self.device),
+            "made_on": machine_of(self.device),
         }
 
     def load_state_dict(self, saved: dict) -> list[str]:
@@ -194,7 +189,7 @@ class Trainer:
 
         Raises KeyError, ValueError, RuntimeError or TypeError if `saved` is not of such a model and optimizer.
         """
-        here = surroundings(self.device)
+        here = machine_of(self.device)
         changed = [
             f"{k} {v} is now {here.get(k)}" for k, v in saved["made_on"].items() if v != here.get(k)
         ]
@@ -215,10 +210,10 @@ class Trainer:
         else:
             self.carry = self.loaded_carry(saved["carry"])
         self.meter.load_state_dict(earlier.meter(saved["meter"]), self.device)
-        self.guard.in_a_row = saved["bad_in_a_row"].to(self.device)
+        self.bad_steps.in_a_row = saved["bad_in_a_row"].to(self.device)
         if saved["made_on"]["device"] == here["device"]:
             self.generator.set_state(saved["generator"])
-            set_random_states(saved["random"])
+            checkpoint.set_random_states(saved["random"])
         self.steps, self.seconds, self.best = saved["step"], saved["seconds"], saved["best"]
         return changed
 

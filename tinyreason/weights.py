@@ -12,9 +12,9 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from tinyreason.errors import UserError
-from tinyreason.files import write_whole
 from tinyreason.models import ModelConfig, RecursiveModel, make_model
 from tinyreason.puzzle import Facts
+from tinyreason.run.atomic import write_whole
 
 MAX_HEADER = 1 << 20  # bytes; a hundred tensors take about 10,000
 TYPES = {"F32": torch.float32, "F64": torch.float64, "F16": torch.float16, "BF16": torch.bfloat16}

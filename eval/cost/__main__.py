@@ -10,7 +10,8 @@ each with [json=FILE] for the numbers and [out=DIR] for numbers, table and pictu
 import sys
 
 from conf.cli import choose_scale, one_line
-from eval.cost import chain_report, model_report, plan
+from eval.cost import chain_report, model_report
+from eval.cost import model_plan as plan
 from tinyreason.errors import UserError
 
 REPORTS = {"chain": chain_report.chain, "plan": plan.plan, "models": model_report.models}

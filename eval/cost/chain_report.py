@@ -7,12 +7,12 @@ from dataclasses import asdict, fields
 
 import torch
 
-from eval.cost.chain import measured
+from eval.cost.chain_formula import Cost, closed, needed
+from eval.cost.chain_program import measured
+from eval.cost.chain_rows import ROWS, Sizes, Switches
 from eval.cost.charts import stacks
-from eval.cost.closed import Cost, closed, needed
 from eval.cost.measure import available_memory
-from eval.cost.rows import ROWS, Sizes, Switches
-from eval.cost.words import FILES, MIB, Report, count_of, split
+from eval.cost.report import FILES, MIB, Report, count_of, split
 from tinyreason.errors import UserError
 
 USAGE = "python -m eval.cost chain [B=32 T=32 D=256 K=6] [rows=V4,V4+stream] [json=FILE] [out=DIR]"

@@ -10,17 +10,17 @@ from pathlib import Path
 import torch
 
 from conf.cli import composed, pick_device
-from conf.run import read_config
 from conf.schema import Config, training_config, typed
 from data.registry import make_task
 from eval.compare import read_run
 from eval.cost.charts import losses, stacks
-from eval.cost.models import SegmentCost, cost, estimate, hows, with_scheme
-from eval.cost.words import FILES, MIB, Report, count_of, refuse, split
+from eval.cost.model_measured import SegmentCost, cost, estimate, hows, with_scheme
+from eval.cost.report import FILES, MIB, Report, count_of, refuse, split
 from tinyreason.errors import UserError
 from tinyreason.models import DTYPES
 from tinyreason.options import chosen
 from tinyreason.recursion import GRADIENTS, GradientConfig, make_gradient
+from tinyreason.run.folder import read_config
 
 OWN = {"gradients": "one_step,full,bptt", "slots": None, "repeats": "3", "runs": None} | FILES
 USAGE = (

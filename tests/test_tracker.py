@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from conf import track
+from conf import tracker as track
 from tests import tiny
 
 ROOT = Path(__file__).parents[1]
@@ -103,7 +103,7 @@ def test_a_tracker_that_fails_on_the_way_is_dropped(capsys):
             raise ConnectionError("gone\naway")
 
     failing = Failing()
-    tracker = track.Guarded(failing)
+    tracker = track.Fallback(failing)
     for step in range(3):
         tracker.log({"step": step})
     tracker.finish()

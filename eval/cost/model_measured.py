@@ -12,8 +12,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from conf.schema import Config
 from data.registry import make_task
-from eval.cost import counted, measure, memory, shapes
-from eval.cost.estimate import FLOAT32, Estimate, depth_of, gradient_of, without_memory
+from eval.cost import measure, memory
+from eval.cost import model_counted as counted
+from eval.cost import model_formula as shapes
+from eval.cost.model_estimate import FLOAT32, Estimate, depth_of, gradient_of, without_memory
 from eval.speed import random_trainer
 from tinyreason.losses import total
 from tinyreason.models import dtype_of, parameter_count

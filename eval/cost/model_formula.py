@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from conf.schema import Config
-from eval.cost.estimate import FLOAT32, Estimate, depth_of, slot_bytes, state_of
+from eval.cost.model_estimate import FLOAT32, Estimate, depth_of, slot_bytes, state_of
 from tinyreason.halting import RULES, HaltingConfig
 from tinyreason.layers import Inner
 from tinyreason.models import ModelConfig

@@ -9,7 +9,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from conf.schema import Config
-from eval.cost.estimate import (
+from eval.cost.memory import storages
+from eval.cost.model_estimate import (
     Estimate,
     batch_of,
     depth_of,
@@ -18,7 +19,6 @@ from eval.cost.estimate import (
     state_of,
     without_memory,
 )
-from eval.cost.memory import storages
 from tinyreason.halting import make_halting
 from tinyreason.losses import cross_entropy_of, total
 from tinyreason.models import RecursiveModel

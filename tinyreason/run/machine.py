@@ -1,27 +1,13 @@
 """What a run stands in: the machine, its versions, and generators that belong to nobody."""
 
 import platform
-import random
 import resource
 import sys
 
 import numpy as np
 import torch
 
-from tinyreason.deterministic import repeats
-
-
-def random_states() -> dict:
-    """Of the generators that belong to nobody."""
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    return {"python": random.getstate(), "torch": torch.get_rng_state(), "cuda": cuda}
-
-
-def set_random_states(saved: dict) -> None:
-    random.setstate(saved["python"])
-    torch.set_rng_state(saved["torch"])
-    if len(saved["cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(saved["cuda"])
+from tinyreason.run.deterministic import repeats
 
 
 def peak_memory(device: torch.device) -> int:
@@ -33,7 +19,7 @@ def peak_memory(device: torch.device) -> int:
     )
 
 
-def surroundings(device: torch.device) -> dict:
+def machine_of(device: torch.device) -> dict:
     """What has to be the same for two runs to be the same to the last bit."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     order = {"threads": torch.get_num_threads(), "deterministic": repeats(device)}

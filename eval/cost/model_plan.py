@@ -14,9 +14,9 @@ from conf.cli import composed
 from conf.schema import Config, training_config
 from data.registry import make_task
 from eval.cost.charts import stacks
+from eval.cost.model_measured import estimate, hows, label, predicted, with_scheme
 from eval.cost.model_report import schemes_of
-from eval.cost.models import estimate, hows, label, predicted, with_scheme
-from eval.cost.words import FILES, Report, refuse, split
+from eval.cost.report import FILES, Report, refuse, split
 from tinyreason.errors import UserError
 from tinyreason.models import dtype_of
 

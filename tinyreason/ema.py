@@ -10,10 +10,10 @@ from copy import deepcopy
 import torch
 from torch import nn
 
-from tinyreason.sparse import share_tables
+from tinyreason.puzzle_embedding import share_tables
 
 
-class Average:
+class EMA:
     """`module` holds the averaged weights of `model`: w = decay w + (1 - decay) model's w at each update."""
 
     def __init__(self, model: nn.Module, decay: float):

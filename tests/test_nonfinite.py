@@ -12,7 +12,7 @@ from eval.speed import random_trainer
 from tests import tiny
 from tests.marks import cross
 from tinyreason.errors import UserError
-from tinyreason.guard import PATIENCE, Guard, only_if
+from tinyreason.nonfinite import MOST_IN_A_ROW, BadSteps, only_if
 from tinyreason.trainer import Trainer
 
 SMALL = (
@@ -114,33 +114,33 @@ def test_a_good_step_is_the_step_without_a_guard():
 
 
 def test_bad_steps_are_counted_in_a_row():
-    guard, step = Guard(tiny.CPU), 0
-    for good in [False] * (PATIENCE - 1) + [True] + [False] * (PATIENCE - 1):
+    bad_steps, step = BadSteps(tiny.CPU), 0
+    for good in [False] * (MOST_IN_A_ROW - 1) + [True] + [False] * (MOST_IN_A_ROW - 1):
         step += 1
-        guard.count(torch.tensor(good), step)
-    assert not guard.lost()
-    guard.count(torch.tensor(False), step + 1)
-    assert guard.lost()
+        bad_steps.count(torch.tensor(good), step)
+    assert not bad_steps.lost()
+    bad_steps.count(torch.tensor(False), step + 1)
+    assert bad_steps.lost()
     for good in (True, False, False):
         step += 1
-        guard.count(torch.tensor(good), step + 1)
-    assert guard.lost()  # the host may look later
-    assert guard.first == PATIENCE + 1
+        bad_steps.count(torch.tensor(good), step + 1)
+    assert bad_steps.lost()  # the host may look later
+    assert bad_steps.first == MOST_IN_A_ROW + 1
 
 
 def test_bad_steps_of_the_past_do_not_end_a_run_that_goes_on():
     trainer = trainer_of()
     with spoilt(trainer, "loss", float("nan")):
-        for _ in range(PATIENCE):
+        for _ in range(MOST_IN_A_ROW):
             trainer.step()
-    assert trainer.guard.lost()
+    assert trainer.bad_steps.lost()
     for still_bad in (False, True):
         other = trainer_of()
         other.load_state_dict(trainer.state_dict())
-        assert not other.guard.lost()
+        assert not other.bad_steps.lost()
         with spoilt(other, "loss", float("nan")) if still_bad else nullcontext():
             other.step()
-        assert other.guard.lost() == still_bad
+        assert other.bad_steps.lost() == still_bad
 
 
 def bad_run(*words: str) -> train.Config:

@@ -3,10 +3,12 @@
 import os
 from pathlib import Path
 
-from conf import say
 from conf.schema import Config, plain
+from tinyreason.run import console as say
 
-PATIENCE = 10  # seconds that wandb may take to reach its server, and at the end to send the rest
+WANDB_SECONDS = (
+    10  # seconds that wandb may take to reach its server, and at the end to send the rest
+)
 
 
 class NoTracker:
@@ -32,7 +34,7 @@ class Wandb:
         self.run.finish(quiet=True)
 
 
-class Guarded:
+class Fallback:
     """A tracker that is dropped at its first failure."""
 
     def __init__(self, tracker):
@@ -52,15 +54,15 @@ class Guarded:
             self.tracker = NoTracker()
 
 
-def make_tracker(config: Config, folder: Path) -> Guarded:
+def make_tracker(config: Config, folder: Path) -> Fallback:
     """The tracker of `logger=`; a wandb that cannot be reached becomes none, with one warning."""
     if config.logger.tracker == "none":
-        return Guarded(NoTracker())
+        return Fallback(NoTracker())
     try:
-        return Guarded(Wandb(start_wandb(config, folder)))
+        return Fallback(Wandb(start_wandb(config, folder)))
     except Exception as error:  # no package, no key, no network: all the same to the run
         warn(error)
-        return Guarded(NoTracker())
+        return Fallback(NoTracker())
 
 
 def start_wandb(config: Config, folder: Path):
@@ -69,7 +71,7 @@ def start_wandb(config: Config, folder: Path):
 
     note = folder / "wandb-id"
     identity = (note.exists() and note.read_text()) or None
-    settings = wandb.Settings(init_timeout=PATIENCE, finish_timeout=PATIENCE, silent=True)
+    settings = wandb.Settings(init_timeout=WANDB_SECONDS, finish_timeout=WANDB_SECONDS, silent=True)
     mode = os.environ.get("WANDB_MODE")
     where = {
         "project": config.logger.project,

@@ -4,8 +4,8 @@ import fcntl
 import os
 from pathlib import Path
 
-from conf.say import warn
 from tinyreason.errors import UserError
+from tinyreason.run.console import warn
 
 
 class Lock:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
-PATIENCE = 10  # bad steps in a row that end a run
+MOST_IN_A_ROW = 10  # bad steps in a row that end a run
 
 
 @torch.no_grad()
@@ -27,7 +27,7 @@ def only_if(
         t.copy_(torch.where(good, t, before.get(id(t), 0)))
 
 
-class Guard:
+class BadSteps:
     """Counts bad steps on the device."""
 
     def __init__(self, device: torch.device):
@@ -40,10 +40,10 @@ class Guard:
     def count(self, good: Tensor, step: int) -> None:
         self.in_a_row = torch.where(good, 0, self.in_a_row + 1)
         self.first = torch.where(
-            good | (self.most >= PATIENCE), self.first, step - self.in_a_row + 1
+            good | (self.most >= MOST_IN_A_ROW), self.first, step - self.in_a_row + 1
         )
         self.most = torch.maximum(self.most, self.in_a_row)
 
     def lost(self) -> bool:
-        """PATIENCE steps in a row were bad, some time. Waits for the device."""
-        return int(self.most) >= PATIENCE
+        """MOST_IN_A_ROW steps in a row were bad, some time. Waits for the device."""
+        return int(self.most) >= MOST_IN_A_ROW

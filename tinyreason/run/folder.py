@@ -6,20 +6,20 @@ A folder is never silently overwritten: a finished run is refused, a started one
 import json
 import re
 from contextlib import suppress
-from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import yaml
-from hydra.core.hydra_config import HydraConfig
 
-from conf.lock import Lock
-from conf.plain_yaml import read_yaml
-from conf.say import warn
-from conf.schema import ADDED, Config, flat, plain
-from tinyreason import checkpoint, earlier
+from tinyreason import earlier
 from tinyreason.errors import UserError
-from tinyreason.files import append, sync, write_whole
-from tinyreason.manifest import NAME, path_of
+from tinyreason.options import flat
+from tinyreason.run import checkpoint
+from tinyreason.run.atomic import append, sync, write_whole
+from tinyreason.run.console import warn
+from tinyreason.run.lock import Lock
+from tinyreason.run.manifest import NAME, path_of
+from tinyreason.run.plain_yaml import read_yaml
 
 # Choices that do not change what is learnt: they neither name a run nor keep one from going on
 INCIDENTAL = (
@@ -51,25 +51,15 @@ class Finished(UserError):
         super().__init__(f"{self.what}; type name=NEW for another, or delete the folder")
 
 
-def default_name() -> str:
-    """task-model and the words that were typed beyond them, so that different runs have different names."""
-    choices, words = HydraConfig.get().runtime.choices, HydraConfig.get().overrides.task
-    extra = [w.lstrip("+~") for w in words if not w.startswith(("task=", "model=", "scale=small"))]
-    extra = [w for w in extra if not incidental(w.split("=")[0])]
-    parts = [choices["task"], choices["model"], *(w.replace("=", "_") for w in sorted(extra))]
-    name = re.sub(r"[^A-Za-z0-9_.-]+", "_", "-".join(parts)).strip("._-")
-    return name if len(name) <= 120 else f"{name[:110]}-{sha256(name.encode()).hexdigest()[:8]}"
-
-
 class RunFolder:
     """runs/<name>/, for this process alone. Nothing but the lock is written before `begin`."""
 
-    def __init__(self, config: Config, root: Path = Path("runs")):
-        if not re.fullmatch(r"\w[\w.-]*", config.name):
+    def __init__(self, config: dict[str, Any], root: Path = Path("runs")):
+        if not re.fullmatch(r"\w[\w.-]*", config["name"]):
             raise UserError(
-                f"name={config.name} must be letters, digits, '.', '_', '-': it becomes a folder of runs/"
+                f"name={config['name']} must be letters, digits, '.', '_', '-': it becomes a folder of runs/"
             )
-        self.path, self.config = root / config.name, config
+        self.path, self.config = root / config["name"], config
         self.checkpoints, self.full, self.saved = self.path / "checkpoints", False, None
         self.begun = (self.path / "config.yaml").exists()
         try:
@@ -82,7 +72,7 @@ class RunFolder:
 
     def start(self) -> tuple[Path, dict] | None:
         """The checkpoint that `resume=` asks for and what is in it. Raises UserError where that is not to be had."""
-        resume, begun = self.config.resume, self.begun
+        resume, begun = self.config["resume"], self.begun
         if begun and resume == "false":
             raise UserError(
                 f"{self.path} exists; type name=NEW for another run, or resume=auto to go on with it"
@@ -91,11 +81,11 @@ class RunFolder:
         if self.finished():
             other = f"{self.path} is finished, and was begun{changed}; type name=NEW, or leave name= out"
             raise UserError(other) if changed else Finished(self.path)
-        if changed and not self.config.resume_override:
+        if changed and not self.config["resume_override"]:
             raise UserError(
                 f"{self.path} was begun{changed}; type name=NEW, undo them, or type resume_override=true"
             )
-        if not begun and checkpoint.steps(self.checkpoints) and not self.config.resume_override:
+        if not begun and checkpoint.steps(self.checkpoints) and not self.config["resume_override"]:
             raise UserError(
                 f"{self.path} has lost its config.yaml; restore it, or type resume_override=true"
             )
@@ -121,7 +111,7 @@ class RunFolder:
     def own(self, path: Path) -> dict:
         """What is in a checkpoint of this run. Raises UserError where steps after it would be forgotten."""
         newest = checkpoint.newest(self.checkpoints)
-        if newest and existing(path).name != newest.name and not self.config.resume_override:
+        if newest and existing(path).name != newest.name and not self.config["resume_override"]:
             branch = f"name=NEW resume={path} to branch off"
             raise UserError(
                 f"{newest.name} is newer than resume={path}; type {branch}, or resume_override=true to go back"
@@ -138,7 +128,7 @@ class RunFolder:
 
     def changes(self) -> str:
         """What is not as it was when the run was begun, if anything."""
-        before, now = flat(read_config(self.path)), flat(plain(self.config))
+        before, now = flat(read_config(self.path)), flat(self.config)
         keys = [k for k in sorted(before.keys() | now.keys()) if not incidental(k)]
         changed = [
             f"{k} {before.get(k)} -> {now.get(k)}" for k in keys if before.get(k) != now.get(k)
@@ -152,7 +142,7 @@ class RunFolder:
             checkpoint.sweep(folder)
         checkpoint.set_aside_after(self.checkpoints, step)
         write_whole(
-            self.path / "config.yaml", yaml.safe_dump(plain(self.config), sort_keys=False).encode()
+            self.path / "config.yaml", yaml.safe_dump(self.config, sort_keys=False).encode()
         )
         self.rewind_log(step)
 
@@ -213,7 +203,7 @@ class RunFolder:
             )
             return False
         with suppress(OSError):  # what cannot be deleted now will be later
-            checkpoint.prune(self.checkpoints, self.config.checkpoint.keep_last, best)
+            checkpoint.prune(self.checkpoints, self.config["checkpoint"]["keep_last"], best)
         return True
 
     def log(self, record: dict) -> None:
@@ -262,7 +252,7 @@ def read_config(run: Path) -> dict:
             f"{run} is not a run (it has no config.yaml); type run=runs/NAME of a folder in runs/"
         )
     config = earlier.options(read_yaml(path))
-    for key, value in ADDED.items():
+    for key, value in earlier.ADDED_TO_RUNS.items():
         *groups, last = key.split(".")
         place = config
         for group in groups:

@@ -11,6 +11,7 @@ A file is read once, compared with its manifest, and the very bytes that were co
 import hashlib
 import io
 import os
+import random
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,8 +21,8 @@ import torch
 from torch import nn
 
 from tinyreason.errors import Damaged
-from tinyreason.files import leftovers, rename, staged, temporary_of, write_whole
-from tinyreason.manifest import (
+from tinyreason.run.atomic import leftovers, rename, staged, temporary_of, write_whole
+from tinyreason.run.manifest import (
     NAME,
     Content,
     content_of,
@@ -202,3 +203,19 @@ def digest(module: nn.Module) -> str:
         sha.update(name.encode())
         sha.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
     return sha.hexdigest()
+
+
+# ---- random numbers
+
+
+def random_states() -> dict:
+    """The global random generators (Python, torch, CUDA)."""
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return {"python": random.getstate(), "torch": torch.get_rng_state(), "cuda": cuda}
+
+
+def set_random_states(saved: dict) -> None:
+    random.setstate(saved["python"])
+    torch.set_rng_state(saved["torch"])
+    if len(saved["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(saved["cuda"])

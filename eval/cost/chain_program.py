@@ -12,8 +12,8 @@ from torch.nn.functional import mse_loss
 from torch.utils.checkpoint import checkpoint
 
 from eval.cost import measure
-from eval.cost.closed import Cost
-from eval.cost.rows import Sizes, Switches
+from eval.cost.chain_formula import Cost
+from eval.cost.chain_rows import Sizes, Switches
 
 REPEATS = 5  # timings, of which the median counts
 

@@ -9,7 +9,7 @@ B batch, T steps, D width, K refinements of a step; float32, so 4 bytes a number
 
 from dataclasses import asdict, dataclass
 
-from eval.cost.rows import Sizes, Switches
+from eval.cost.chain_rows import Sizes, Switches
 
 BYTES = 4  # of a float32
 EVENTS = 500_000  # bytes that the profiler takes for one refinement, and again for the update of one block; measured
