@@ -40,6 +40,9 @@ class Style(NamedTuple):
     qk_bias: bool = False  # queries and keys get a bias after their projection
 
 
+TRM_STYLE = Style()
+
+
 class Inner(NamedTuple):
     """The inner width of every SwiGLU of a model: 2/3 `expansion` times the outer, up to a multiple of `multiple`.
 
@@ -120,7 +123,7 @@ def make_block(
 class Attention(nn.Module):
     """Full self-attention. (B S D) -> (B S D), S any part of the sequence if the positions are given."""
 
-    def __init__(self, width: int, heads: int, length: int, rotary: bool, style: Style = Style()):
+    def __init__(self, width: int, heads: int, length: int, rotary: bool, style: Style = TRM_STYLE):
         super().__init__()
         if width % heads or (rotary and (width // heads) % 2):
             raise UserError(f"model.width={width} must be an even multiple of model.heads={heads}")

@@ -3,8 +3,8 @@
 Counted in applications of the fast core, HRM is "H L recursions, the last one tracked" and TRM is "H L recursions, the
 last L tracked"; the network itself never knows. Both loops, and all between them, are the one `unroll`.
 
-A recursion is `recur(state, x, t)`, `x` (B S D) what is injected and `t` its number in the segment, from 0. A state is a
-NamedTuple of tensors whose first axis is the slot.
+A recursion is `recur(state, x, t)`, `x` (B S D) what is injected and `t` its number in the segment, from 0. A state
+is a NamedTuple of tensors whose first axis is the slot.
 """
 
 from abc import ABC, abstractmethod

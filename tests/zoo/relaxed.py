@@ -67,7 +67,7 @@ def weights_of(recording: Recording, config) -> dict[str, Tensor]:
         block, theirs = f"core.blocks.{layer}", f"weight/layer{layer}."
         for theirs_norm, mine in (("attention_norm", "around_mix"), ("ffn_norm", "around_mlp")):
             weights[f"{block}.{mine}.before.weight"] = recording.tensor(theirs + theirs_norm)
-        for matrix, (mine, _) in PLACES.items():
+        for mine, _ in PLACES.values():
             parts = [m for m, (other, _) in PLACES.items() if other == mine]
             stacked = [recording.tensor(theirs + part) for part in parts]
             weights[f"{block}.{mine}.weight"] = torch.cat(stacked)

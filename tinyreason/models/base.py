@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from tinyreason.encoder import POSITIONS, Encoder, Heads
-from tinyreason.layers import MIXES, Core, Inner, Style, make_block, truncated_normal
+from tinyreason.layers import MIXES, TRM_STYLE, Core, Inner, Style, make_block, truncated_normal
 from tinyreason.noise import Noise
 from tinyreason.options import Options, option
 from tinyreason.puzzle import Batch, Facts
@@ -171,7 +171,7 @@ class FixedStart(RecursiveModel):
 
 
 def make_core(
-    config: ModelConfig, facts: Facts, layers: int | None = None, style: Style = Style()
+    config: ModelConfig, facts: Facts, layers: int | None = None, style: Style = TRM_STYLE
 ) -> Core:
     """One tied network of the configured size, of `layers` blocks if that is not the configured number."""
     length = config.prefix + facts.seq_len

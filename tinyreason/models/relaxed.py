@@ -1,4 +1,4 @@
-"""Relaxed Recursive Transformer, arXiv 2410.20672: a tied stack whose every loop may differ from the others a little.
+"""Relaxed Recursive Transformer, arXiv 2410.20672: a tied stack whose loops may differ a little.
 
 Unusual in it:
 - loop t uses W + B_t A_t in place of each matrix W of the stack, B_t A_t of low rank (LoRA), starting at zero: at first
