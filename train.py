@@ -1,7 +1,8 @@
 """Train a tiny recursive reasoning model: `python train.py task=sudoku model=trm`
 
-Every slot of the batch holds a puzzle and a latent state. A step gives each slot one segment of recursion, asks for the
-answer, and moves the weights once; a puzzle stays in its slot until it halts, its state carried on but detached.
+Every slot of the batch holds a puzzle and a latent state. A step gives each slot one segment of
+recursion, asks for the answer, and moves the weights once; a puzzle stays in its slot until it
+halts, its state carried on but detached.
 """
 
 import os
@@ -80,7 +81,10 @@ def train(config: Config) -> dict:
 
 
 def learn(run: Run, stop: Stop) -> None:
-    """Segment after segment, to the last step or until time is up. Raises Stopped where a signal asks for it."""
+    """Segment after segment, to the last step or until time is up.
+
+    Raises Stopped where a signal asks for it.
+    """
     config, trainer, folder = run.config, run.trainer, run.folder
     shown, begun, before, began = {}, trainer.steps, trainer.seconds, time.monotonic()
     bar = tqdm(
@@ -122,18 +126,23 @@ def learn(run: Run, stop: Stop) -> None:
         if (look or trainer.device.type == "cpu") and trainer.bad_steps.lost():
             advice = folder.advice(int(trainer.bad_steps.first))
             raise UserError(
-                f"{MOST_IN_A_ROW} steps in a row had a loss or a gradient that is not finite; {advice}"
+                f"{MOST_IN_A_ROW} steps in a row had a loss "
+                f"or a gradient that is not finite; {advice}"
             )
 
     bar.close()
     if not save(run):
         raise UserError(
-            f"step {trainer.steps} could not be saved; make room on the disk, then type the same command"
+            f"step {trainer.steps} could not be saved; make "
+            "room on the disk, then type the same command"
         )
 
 
 def evaluate(run: Run, stop: Stop) -> dict[str, str]:
-    """Examine the averaged weights on puzzles held out of training, once a step. Returns what the bar shows of it."""
+    """Examine the averaged weights on puzzles held out of training, once a step.
+
+    Returns what the bar shows of it.
+    """
     trainer, watched = run.trainer, run.config.eval.split
     puzzles = run.splits[watched]
     if not len(puzzles) or (watched, trainer.steps) in run.folder.evaluated:
@@ -161,7 +170,9 @@ def keep_best(run: Run, exact_accuracy: float) -> None:
 
 
 def begin(config: Config) -> Run:
-    """First all that can be refused; then the data, the model, and the folder as it was where the run goes on."""
+    """First all that can be refused; then the data, the model, and the folder as it was where the
+    run goes on.
+    """
     device, folder = pick_device(config.device), RunFolder(plain(config))
     try:
         start = folder.start()
@@ -220,7 +231,8 @@ def finish(run: Run, found: dict) -> dict:
     result = trainer.result() | {"finished": trainer.steps >= run.config.steps, "test": found}
     folder.finish(result)
     say(
-        f"test: {brief(found)}\n{folder.path / 'result.json'}: {trainer.seconds:.0f} s, {trainer.steps} steps"
+        f"test: {brief(found)}\n{folder.path / 'result.json'}: "
+        f"{trainer.seconds:.0f} s, {trainer.steps} steps"
     )
     return result
 
@@ -257,7 +269,8 @@ def describe(config: Config, trainer: Trainer, task: Task, splits: dict, folder:
     sizes = ", ".join(f"{len(v)} {k}" for k, v in splits.items())
     depth = trainer.depth.full
     say(
-        f"{folder.path}: {config.task['name']} ({sizes} examples), scale={config.scale}, device={trainer.device}"
+        f"{folder.path}: {config.task['name']} ({sizes} "
+        f"examples), scale={config.scale}, device={trainer.device}"
     )
     say(
         f"{config.model.name} with {parameter_count(trainer.model):,} parameters, "

@@ -1,4 +1,6 @@
-"""From the words that a user types to a function that runs; from what goes wrong to one line that says what to type."""
+"""From the words that a user types to a function that runs; from what goes wrong to one line that
+says what to type.
+"""
 
 import os
 import re
@@ -33,7 +35,8 @@ SIGNALLED = 128  # exit codes from here on are those of signals
 def command(config_name: str, function: Callable[[DictConfig], None]) -> None:
     """Run `function` with the configuration of `conf/<config_name>.yaml` and the words in sys.argv.
 
-    Exit code 2 and one line on stderr for what the user can mend; anything else is ours and keeps its traceback.
+    Exit code 2 and one line on stderr for what the user can mend; anything else is ours and keeps
+    its traceback.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # raise to us instead of printing a page
 
@@ -85,7 +88,9 @@ def one_line(config_name: str = "train") -> Iterator[None]:
 
 
 def default_name() -> str:
-    """task-model and the words that were typed beyond them, so that different runs have different names."""
+    """task-model and the words that were typed beyond them, so that different runs have different
+    names.
+    """
     choices, words = HydraConfig.get().runtime.choices, HydraConfig.get().overrides.task
     extra = [w.lstrip("+~") for w in words if not w.startswith(("task=", "model=", "scale=small"))]
     extra = [w for w in extra if not incidental(w.split("=")[0])]
@@ -113,7 +118,9 @@ def shorten(message: str) -> str:
 
 
 def did_you_mean(message: str, config_name: str) -> str:
-    """The key nearest to the one that Hydra does not know, among those of the choices that were typed."""
+    """The key nearest to the one that Hydra does not know, among those of the choices that were
+    typed.
+    """
     unknown = re.search(r"Could not override '([^']+)'", message)
     if not unknown:
         return ""
@@ -183,6 +190,7 @@ def pick_device(name: str) -> torch.device:
         return torch.device(name)
     if int(name.partition(":")[2] or 0) >= gpus:
         raise UserError(
-            f"device={name}, but there is no such CUDA GPU here ({gpus} found); type device=cpu or leave it out"
+            f"device={name}, but there is no such CUDA GPU here "
+            f"({gpus} found); type device=cpu or leave it out"
         )
     return torch.device(name)

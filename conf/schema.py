@@ -1,7 +1,8 @@
 """The types of a configuration; the values stand in the yaml files beside this one.
 
-The dataclasses of an axis live with its code, and so do their ranges; what the command line adds stands here. Names
-select from registries: nothing in a configuration is ever imported or instantiated.
+The dataclasses of an axis live with its code, and so do their ranges; what the command line adds
+stands here. Names select from registries: nothing in a configuration is ever imported or
+instantiated.
 """
 
 from collections.abc import Mapping
@@ -108,7 +109,10 @@ class BuildConfig:
 
 
 def typed(schema: type, config: Mapping[str, Any]):
-    """`config` as an instance of `schema`. Raises UserError, one line, for a key or a type that does not fit."""
+    """`config` as an instance of `schema`.
+
+    Raises UserError, one line, for a key or a type that does not fit.
+    """
     try:
         missing = (
             [k for k in config if OmegaConf.is_missing(config, k)]
@@ -141,7 +145,9 @@ def typed(schema: type, config: Mapping[str, Any]):
 
 
 def structured(schema: type, config: Mapping[str, Any]) -> DictConfig:
-    """The shape of a configuration: where a name decides which options there are, those of the name in `config`."""
+    """The shape of a configuration: where a name decides which options there are, those of the name
+    in `config`.
+    """
     shape = OmegaConf.structured(schema)
     for axis in AXES.keys() & {field.name for field in fields(schema)}:
         part = config.get(axis)
@@ -151,7 +157,9 @@ def structured(schema: type, config: Mapping[str, Any]) -> DictConfig:
 
 
 def plain(config) -> dict:
-    """A typed configuration as nested dicts, lists, numbers and strings: what is saved and compared."""
+    """A typed configuration as nested dicts, lists, numbers and strings: what is saved and
+    compared.
+    """
     try:
         return OmegaConf.to_container(OmegaConf.structured(config))
     except OmegaConfBaseException as error:  # `typed` lets a map pass among the numbers of a list

@@ -1,4 +1,7 @@
-"""Trackers beside log.jsonl. None of them can stop a run: whatever goes wrong is one warning, and training goes on."""
+"""Trackers beside log.jsonl.
+
+None of them can stop a run: whatever goes wrong is one warning, and training goes on.
+"""
 
 import os
 from pathlib import Path

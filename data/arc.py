@@ -1,13 +1,15 @@
-"""ARC grids, as HRM and TRM train on them: each augmented task has an identifier, and the identifier is all that tells
-the network which rule to apply (arXiv 2506.21734, 2510.04871).
+"""ARC grids, as HRM and TRM train on them: each augmented task has an identifier, and the
+identifier is all that tells the network which rule to apply (arXiv 2506.21734, 2510.04871).
 
-A canvas of C x C cells, PAD 0, EOS 1, colours 2..11; labels that are PAD are not scored. Training sees all pairs of
-the training tasks and the demonstrations of the evaluation tasks; the test pairs of the evaluation tasks are the test
-split, under the identifiers of their demonstrations. The valid split is empty.
+A canvas of C x C cells, PAD 0, EOS 1, colours 2..11; labels that are PAD are not scored. Training
+sees all pairs of the training tasks and the demonstrations of the evaluation tasks; the test pairs
+of the evaluation tasks are the test split, under the identifiers of their demonstrations. The valid
+split is empty.
 
-Departures from the reference: augmentations exist by rule instead of on disk, so each visit to a puzzle draws its
-translation anew; a task that is in both sets is trained on as an evaluation task only; nothing that touches training,
-not even the choice of augmentations, reads the label of an evaluation task's test pair.
+Departures from the reference: augmentations exist by rule instead of on disk, so each visit to a
+puzzle draws its translation anew; a task that is in both sets is trained on as an evaluation task
+only; nothing that touches training, not even the choice of augmentations, reads the label of an
+evaluation task's test pair.
 
 N examples, S = C * C cells.
 """
@@ -115,10 +117,12 @@ class ARC(Task):
         return self.splits
 
     def augment(self, rows: Rows, copy: np.ndarray, rng: np.random.Generator) -> Rows:
-        """Copy `copy` of each row's task, translated at random. `rows` are examples as the training split has them.
+        """Copy `copy` of each row's task, translated at random. `rows` are examples as the training
+        split has them.
 
-        Rows of one visit belong in one call: exactly one of a puzzle's n examples stays at (0, 0) where all are here,
-        and with probability m / n one does where m of them are. A folder's puzzles were augmented when it was written.
+        Rows of one visit belong in one call: exactly one of a puzzle's n examples stays at (0, 0)
+        where all are here, and with probability m / n one does where m of them are. A folder's
+        puzzles were augmented when it was written.
         """
         if self.stored:
             return rows
@@ -142,11 +146,13 @@ class ARC(Task):
         return self.augmentations.names(self.names)
 
     def views(self, split: str, votes: int | None) -> tuple[Rows, np.ndarray]:
-        """The examples of a split under the first `votes` copies of their tasks (None: all), as Rows of length M.
+        """The examples of a split under the first `votes` copies of their tasks (None: all), as
+        Rows of length M.
 
-        Also where (M, 4) int32: task (an index of `names`), number of the example in its puzzle, copy, identifier.
-        Rows are in the order of task, copy, example; copy 0 is the task as it is. None is translated, unless the split
-        is a folder's train. A task with fewer distinct copies has fewer rows.
+        Also where (M, 4) int32: task (an index of `names`), number of the example in its puzzle,
+        copy, identifier. Rows are in the order of task, copy, example; copy 0 is the task as it is.
+        None is translated, unless the split is a folder's train. A task with fewer distinct copies
+        has fewer rows.
         """
         puzzles, table = self.splits[split], self.augmentations
         which, copy = self._each_copy(puzzles, votes)
@@ -161,7 +167,9 @@ class ARC(Task):
         return rows, np.stack([task, number, copy, rows.puzzle_ids], axis=1).astype(np.int32)
 
     def written_out(self, rng: np.random.Generator) -> dict[str, Puzzles]:
-        """The splits with every copy stored as a puzzle of its own, as HRM and TRM expect: `copies` times the size."""
+        """The splits with every copy stored as a puzzle of its own, as HRM and TRM expect: `copies`
+        times the size.
+        """
         if self.stored:
             return self.splits
         return {
@@ -169,7 +177,9 @@ class ARC(Task):
         }
 
     def undo(self, answers: np.ndarray, ids: np.ndarray) -> np.ndarray:
-        """(M, S) answers under the augmentations `ids` (M,), cropped, mapped back and encoded as labels are."""
+        """(M, S) answers under the augmentations `ids` (M,), cropped, mapped back and encoded as
+        labels are.
+        """
         table, still = self.augmentations, np.zeros((len(ids), 2), np.int64)
         colours = inverse_colours(table.colours[ids])
         return transform(
@@ -196,7 +206,10 @@ class ARC(Task):
         return Puzzles(rows.inputs, rows.labels, rows.puzzle_ids[first[:-1]], first, groups)
 
     def _each_copy(self, puzzles: Puzzles, votes: int | None) -> tuple[np.ndarray, np.ndarray]:
-        """(example, copy) of each row of `views`. In a folder the copies of a task are the puzzles of its group."""
+        """(example, copy) of each row of `views`.
+
+        In a folder the copies of a task are the puzzles of its group.
+        """
         edges, parts = puzzles.puzzle_indices, [np.zeros((2, 0), np.int64)]
         most = len(self.augmentations) if votes is None else votes
         for group, end in zip(puzzles.group_indices, puzzles.group_indices[1:], strict=False):
@@ -226,7 +239,9 @@ class ARC(Task):
     def _identifiers(
         self, task: np.ndarray, copy: np.ndarray, rng: np.random.Generator
     ) -> np.ndarray:
-        """A copy that a task lacks is drawn again among those it has, once for all rows of the visit: still uniform."""
+        """A copy that a task lacks is drawn again among those it has, once for all rows of the
+        visit: still uniform.
+        """
         count, copy = self.augmentations.count[task], np.array(copy, np.int64)
         lacks = np.flatnonzero(copy >= count)
         _, one, visit = np.unique(
@@ -236,7 +251,9 @@ class ARC(Task):
         return self.augmentations.first[task] + copy
 
     def _stays(self, ids: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """(N,) bool, the rows that are not translated: one at random of each complete visit to a puzzle."""
+        """(N,) bool, the rows that are not translated: one at random of each complete visit to a
+        puzzle.
+        """
         order = np.argsort(ids, kind="stable")
         ordered, place = ids[order], np.arange(len(ids))
         start = np.maximum.accumulate(np.where(np.diff(ordered, prepend=-1) != 0, place, 0))
@@ -248,28 +265,36 @@ class ARC(Task):
         return stays
 
     def _load_folder(self) -> dict[str, Puzzles]:
-        """A data set of HRM, TRM or data.build. The names of its identifiers tell which augmentation each one is."""
+        """A data set of HRM, TRM or data.build.
+
+        The names of its identifiers tell which augmentation each one is.
+        """
         if self.train_puzzles is not None or self.test_puzzles is not None:
             raise UserError(
-                "task.train_puzzles, task.test_puzzles: must be null, a built data set is used whole"
+                "task.train_puzzles, task.test_puzzles: "
+                "must be null, a built data set is used whole"
             )
         found, self.splits, names = sources.folder_splits(self.source)
         if replace(found, num_puzzle_identifiers=1) != Facts(VOCAB, (self.canvas, self.canvas)):
             size = f"{found.vocab_size} tokens on {found.grid[0]} x {found.grid[1]} cells"
             raise UserError(
-                f"task.source={self.source}: {size}; task.canvas={self.canvas} asks for ARC of that size"
+                f"task.source={self.source}: {size}; "
+                f"task.canvas={self.canvas} asks for ARC of that size"
             )
         for name, puzzles in self.splits.items():
             if (puzzles.puzzle_identifiers == found.blank_identifier_id).any():
                 raise UserError(
-                    f"task.source={self.source}: a {name} puzzle has the blank identifier, that of no task"
+                    f"task.source={self.source}: a {name} puzzle "
+                    "has the blank identifier, that of no task"
                 )
         self.facts, self.notes = found, []
         self.augmentations, self.names = parse_names(names)
         return self.splits
 
     def _draw(self, task: ArcTask, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """The task's distinct augmentations, from (seed, task) alone; a test pair's label has no part in it."""
+        """The task's distinct augmentations, from (seed, task) alone; a test pair's label has no
+        part in it.
+        """
         pairs = task.demonstrations + [(grid, grid) for grid, _ in task.tests]
         grids = np.array([[encode(grid, self.canvas) for grid in pair] for pair in pairs])
         key = int.from_bytes(hashlib.sha256(task.id.encode()).digest()[:8], "big")

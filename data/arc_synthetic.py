@@ -1,7 +1,8 @@
 """ARC-style tasks made on the fly: six families of rules, each rule drawn anew for each task.
 
-A task is 3 or 4 demonstrations and one test pair of the same rule. These are no ARC tasks: they are small, they come
-from six families, and a score on them says nothing about ARC. They exist so that the task runs with no download.
+A task is 3 or 4 demonstrations and one test pair of the same rule. These are no ARC tasks: they are
+small, they come from six families, and a score on them says nothing about ARC. They exist so that
+the task runs with no download.
 
 Grids are (rows, columns) uint8 colours 0..9, from 3 cells a side up to `canvas - 1`, at most 12.
 """
@@ -18,7 +19,10 @@ LARGEST_SIDE = 12
 
 
 def task(canvas: int, family: str, rng: np.random.Generator) -> tuple[list[Pair], list[Pair]]:
-    """(demonstrations, test pairs) of one new rule of `family`. No two pairs of a task have the same input."""
+    """(demonstrations, test pairs) of one new rule of `family`.
+
+    No two pairs of a task have the same input.
+    """
     rule = FAMILIES[family](canvas, rng)
     wanted, pairs = int(rng.integers(3, 5)) + 1, {}
     while len(pairs) < wanted:
@@ -147,7 +151,9 @@ FAMILIES: dict[str, Callable[[int, np.random.Generator], Rule]] = {
 
 
 def generate(split: str, n: int, canvas: int, seed: int) -> list[ArcTask]:
-    """n synthetic tasks, the families in turn; each depends on (seed, split, its number, canvas) alone."""
+    """n synthetic tasks, the families in turn; each depends on (seed, split, its number, canvas)
+    alone.
+    """
     families, tasks = list(FAMILIES), []
     for i in range(n):
         rng = np.random.Generator(np.random.PCG64([seed, ord(split), i]))

@@ -1,10 +1,11 @@
 """Write a data set once, for this project or for HRM's and TRM's own code:
 `python -m data.build task=sudoku out=DIR [copies=1001] [task.key=value ...]`
 
-Takes the `task=`, `scale=` and `task.key=` words of train.py and writes what a run with them trains and is tested on.
-HRM's and TRM's code draws no symmetries of its own: for it, write as many `copies` of each training puzzle as they
-published, the first as it is and 1,000 under random symmetries. ARC's are set by `task.copies` and always written.
-`data/dataset.py` has the format; `task.source=DIR` reads it back.
+Takes the `task=`, `scale=` and `task.key=` words of train.py and writes what a run with them trains
+and is tested on. HRM's and TRM's code draws no symmetries of its own: for it, write as many
+`copies` of each training puzzle as they published, the first as it is and 1,000 under random
+symmetries. ARC's are set by `task.copies` and always written. `data/dataset.py` has the format;
+`task.source=DIR` reads it back.
 """
 
 from collections.abc import Mapping
@@ -25,14 +26,17 @@ from tinyreason.puzzle import Puzzles, Rows
 
 
 def build(options: Mapping[str, Any], out: Path, copies: int = 1) -> dict[str, int]:
-    """Write the puzzles of the `task:` config `options` to `out`, new or empty; returns the examples in each split.
+    """Write the puzzles of the `task:` config `options` to `out`, new or empty; returns the
+    examples in each split.
 
-    The options are noted beside the puzzles. Raises UserError where one is wrong, a source malformed, or `out` taken.
+    The options are noted beside the puzzles. Raises UserError where one is wrong, a source
+    malformed, or `out` taken.
     """
     folder.refuse_taken(out)  # before minutes of generating
     if copies > 1 and not options["augment"]:
         raise UserError(
-            f"copies={copies} with task.augment=false would be the same {copies} times; leave one out"
+            f"copies={copies} with task.augment=false "
+            f"would be the same {copies} times; leave one out"
         )
     task, splits = load_task(options)
     rng = np.random.Generator(np.random.PCG64([options["seed"], copies]))
@@ -54,7 +58,9 @@ def build(options: Mapping[str, Any], out: Path, copies: int = 1) -> dict[str, i
 
 
 def with_copies(task: Task, puzzles: Puzzles, copies: int, rng: np.random.Generator) -> Puzzles:
-    """Each puzzle as it is and `copies - 1` times under random symmetries, as a group: the layout of HRM's builders."""
+    """Each puzzle as it is and `copies - 1` times under random symmetries, as a group: the layout
+    of HRM's builders.
+    """
     if copies == 1:
         return puzzles
     n = len(puzzles)

@@ -1,4 +1,5 @@
-"""A data set on disk, in the folder format of HRM and TRM (`PuzzleDataset` of either reads what is written here).
+"""A data set on disk, in the folder format of HRM and TRM (`PuzzleDataset` of either reads what is
+written here).
 
     identifiers.json                           names of the puzzle identifiers, [0] = "<blank>"
     tinyreason.json                            what the references do not know: grid, box, how the puzzles were made
@@ -7,8 +8,9 @@
     {train,valid,test}/all__puzzle_indices.npy (P + 1,) int32    all__group_indices.npy   (G + 1,) int32
     {train,valid,test}/all__puzzle_identifiers.npy (P,) int32
 
-An empty split has no folder. Folders come from anywhere, so reading trusts nothing: sizes are checked before memory is
-asked for, nothing is unpickled, and every index stays in range. Each refusal is a UserError, `path: what is wrong`.
+An empty split has no folder. Folders come from anywhere, so reading trusts nothing: sizes are
+checked before memory is asked for, nothing is unpickled, and every index stays in range. Each
+refusal is a UserError, `path: what is wrong`.
 
 N examples, S cells, P puzzles, G groups.
 """
@@ -49,10 +51,12 @@ def write(
     set_name: str = "all",
     notes: dict[str, Any] | None = None,
 ) -> None:
-    """Write a data set to `out`, which must be new or empty: all of it or, after a failure, nothing.
+    """Write a data set to `out`, which must be new or empty: all of it or, after a failure,
+    nothing.
 
-    `notes` (JSON types: generator, seed, kind of rating ...) goes to a file of its own, because the references refuse
-    a `dataset.json` with a field that they do not know. Raises UserError where `out` is taken or cannot be written.
+    `notes` (JSON types: generator, seed, kind of rating ...) goes to a file of its own, because the
+    references refuse a `dataset.json` with a field that they do not know. Raises UserError where
+    `out` is taken or cannot be written.
     """
     if len(identifiers) != facts.num_puzzle_identifiers:
         raise ValueError(f"{len(identifiers)} names for {facts.num_puzzle_identifiers} identifiers")
@@ -85,7 +89,8 @@ def refuse_taken(out: Path) -> None:
 def read(path: Path) -> tuple[Facts, dict[str, Puzzles], list[str]]:
     """The facts, the three splits (without a folder: empty) and the names of the identifiers.
 
-    Inputs and labels are mapped from disk, read-only. Folders built by HRM, which lack `total_puzzles`, are accepted.
+    Inputs and labels are mapped from disk, read-only. Folders built by HRM, which lack
+    `total_puzzles`, are accepted.
     """
     if not (path / "train" / "dataset.json").is_file():
         raise UserError(f"{path}: no train/dataset.json in it")
@@ -107,7 +112,9 @@ def read(path: Path) -> tuple[Facts, dict[str, Puzzles], list[str]]:
 
 
 def read_notes(path: Path) -> dict[str, Any]:
-    """What `tinyreason.json` says of how the data set was made; {} in a folder that another program wrote."""
+    """What `tinyreason.json` says of how the data set was made; {} in a folder that another program
+    wrote.
+    """
     return read_object(path / NOTES, MAX_FACTS) if (path / NOTES).is_file() else {}
 
 
@@ -161,7 +168,8 @@ def _read_split(path: Path, facts: Facts) -> Puzzles:
     )
     if identifiers.min() < 0 or identifiers.max() >= facts.num_puzzle_identifiers:
         raise UserError(
-            f"{files['puzzle_identifiers']}: identifiers outside 0..{facts.num_puzzle_identifiers - 1}"
+            f"{files['puzzle_identifiers']}: identifiers "
+            f"outside 0..{facts.num_puzzle_identifiers - 1}"
         )
     for name in ("inputs", "labels"):  # last, since they may be large
         _check_tokens(files[name], arrays[name], facts.vocab_size)
@@ -179,12 +187,15 @@ def _check_tokens(path: Path, array: np.ndarray, vocab_size: int) -> None:
         if largest.max() >= vocab_size:
             row = int(np.argmax(largest >= vocab_size))
             raise UserError(
-                f"{path}: example {start + row} has a token of {largest[row]}, vocab_size is {vocab_size}"
+                f"{path}: example {start + row} has a token "
+                f"of {largest[row]}, vocab_size is {vocab_size}"
             )
 
 
 def _check_edges(path: Path, edges: np.ndarray, count: int, end: int) -> None:
-    """Edges must cut 0..end into `count` pieces, none of them empty: a draw picks one item of each piece."""
+    """Edges must cut 0..end into `count` pieces, none of them empty: a draw picks one item of each
+    piece.
+    """
     if len(edges) != count + 1:
         raise UserError(f"{path}: {len(edges)} entries, not {count + 1}")
     if edges[0] != 0 or edges[-1] != end or (np.diff(edges.astype(np.int64)) <= 0).any():
@@ -211,7 +222,8 @@ def _set_name(path: Path, stated: dict[str, Any]) -> str:
     name = sets[0] if isinstance(sets, list) and len(sets) == 1 else None
     if not isinstance(name, str) or not re.fullmatch(r"[\w-]{1,64}", name, re.ASCII):
         raise UserError(
-            f"{path}: sets must be a list of one plain name, not {shown(sets if name is None else name)}"
+            f"{path}: sets must be a list of one plain name, "
+            f"not {shown(sets if name is None else name)}"
         )
     return name
 
@@ -257,13 +269,16 @@ def _box(path: Path, grid: tuple[int, int], notes: dict[str, Any]) -> tuple[int,
     box = _pair(path, notes, "box")
     if box and (grid[0] % box[0] or grid[1] % box[1]):
         raise UserError(
-            f"{path.parents[1] / NOTES}: no grid of {grid[0]} x {grid[1]} has boxes of {box[0]} x {box[1]}"
+            f"{path.parents[1] / NOTES}: no grid of {grid[0]} "
+            f"x {grid[1]} has boxes of {box[0]} x {box[1]}"
         )
     return box
 
 
 def _pair(path: Path, notes: dict[str, Any], key: str) -> tuple[int, int] | None:
-    """(rows, columns) that `tinyreason.json`, beside the split of `path`, notes under a key; None without it."""
+    """(rows, columns) that `tinyreason.json`, beside the split of `path`, notes under a key; None
+    without it.
+    """
     value = notes.get(key)
     if value is None:
         return None

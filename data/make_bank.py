@@ -1,8 +1,9 @@
 """Make the bank of hard Sudokus that ships with the project: `python -m data.make_bank CSV`.
 
-CSV has the columns question, answer, explainer_rating. The hardest puzzles by that rating are taken, each is given a
-random symmetry (public lists hold puzzles in a canonical form, which a network could learn), and their order is
-shuffled. The same CSV gives the same puzzles. `data/bank/README.md` says where they come from.
+CSV has the columns question, answer, explainer_rating. The hardest puzzles by that rating are
+taken, each is given a random symmetry (public lists hold puzzles in a canonical form, which a
+network could learn), and their order is shuffled. The same CSV gives the same puzzles.
+`data/bank/README.md` says where they come from.
 """
 
 import csv

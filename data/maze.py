@@ -1,12 +1,14 @@
 """Mazes: find a shortest path from S to G on an n x n grid with no border.
 
-Data of the published maze-30x30-hard-1k (Wang et al. 2025, "Hierarchical Reasoning Model"): characters `# SGo` for
-wall, open cell, start, goal and path are tokens 1 to 5; the label repeats the maze with the path drawn in.
+Data of the published maze-30x30-hard-1k (Wang et al. 2025, "Hierarchical Reasoning Model"):
+characters `# SGo` for wall, open cell, start, goal and path are tokens 1 to 5; the label repeats
+the maze with the path drawn in.
 
-Departures: the published mazes have many shortest paths each (median 3.8 million), and their labels are the one that a
-fixed search finds, so exact match on them also measures a tie-break. Mazes generated here have one shortest path unless
-`ties="bfs"` asks for the published rule. Symmetries turn such a search's answer into one that it would not have found:
-with `ties="bfs"` or the published data, `augment=True` harms exact match (TRM 85 to 10 %).
+Departures: the published mazes have many shortest paths each (median 3.8 million), and their labels
+are the one that a fixed search finds, so exact match on them also measures a tie-break. Mazes
+generated here have one shortest path unless `ties="bfs"` asks for the published rule. Symmetries
+turn such a search's answer into one that it would not have found: with `ties="bfs"` or the
+published data, `augment=True` harms exact match (TRM 85 to 10 %).
 
 N mazes, n side, S = n * n cells.
 """
@@ -25,7 +27,8 @@ from data.task import Task, require, split_counts, whole
 from tinyreason.errors import UserError
 from tinyreason.puzzle import SPLITS, Facts, Puzzles, Rows
 
-DRAWN = 256  # mazes at a time; part of what a seed means, as is everything that decides the order of draws
+# mazes at a time; part of what a seed means, as is everything that decides the order of draws
+DRAWN = 256
 MOST_IDLE_DRAWS = 80  # draws of that many that may bring nothing new before generation gives up
 
 
@@ -41,10 +44,14 @@ class Read(NamedTuple):
 class Maze(Task):
     """Final. Options:
 
-    - side: n. style: "random" (each cell a wall with probability `wall`) or "perfect" (a tree; `wall` is not used).
-    - min_path: cells of the shortest path, S and G counted: 110 means 109 steps, as in the published data.
-    - ties: "unique" or "bfs", see above. These five only matter to `source="generate"`, except `side`.
-    - train_puzzles, valid_puzzles, test_puzzles: how many to generate, or to choose from a file by seed; None: all.
+    - side: n. style: "random" (each cell a wall with probability `wall`) or "perfect" (a tree;
+      `wall` is not used).
+    - min_path: cells of the shortest path, S and G counted: 110 means 109 steps, as in the
+      published data.
+    - ties: "unique" or "bfs", see above. These five only matter to `source="generate"`, except
+      `side`.
+    - train_puzzles, valid_puzzles, test_puzzles: how many to generate, or to choose from a file by
+      seed; None: all.
     - augment: show training mazes in all 8 symmetries of the square, each equally likely.
     """
 
@@ -79,7 +86,9 @@ class Maze(Task):
         self.notes: list[str] = []
 
     def load(self, seed: int) -> dict[str, Puzzles]:
-        """See `Task.load`. Generated splits do not depend on each other's size, except that no maze is in two."""
+        """See `Task.load`. Generated splits do not depend on each other's size, except that no maze
+        is in two.
+        """
         source = self.source if self.source == "generate" else resolve(self.source)
         if source == "generate":
             splits = self._generate(seed)
@@ -94,7 +103,9 @@ class Maze(Task):
         }
 
     def augment(self, rows: Rows, copy: np.ndarray, rng: np.random.Generator) -> Rows:
-        """Row i in symmetry `copy[i]` (0 to 7, the references' numbers): `copy` is all there is to draw."""
+        """Row i in symmetry `copy[i]` (0 to 7, the references' numbers): `copy` is all there is to
+        draw.
+        """
         table = self.tables[copy]
         turned = (np.take_along_axis(cells, table, 1) for cells in (rows.inputs, rows.labels))
         return Rows(*turned, rows.puzzle_ids)
@@ -116,7 +127,9 @@ class Maze(Task):
         return sha256(min(row.tobytes() for row in maze[self.tables])).digest()
 
     def read(self, path: Path) -> Read:
-        """The mazes of a CSV. Raises UserError, `path:row: what is wrong`, for the first row that is not a maze."""
+        """The mazes of a CSV. Raises UserError, `path:row: what is wrong`, for the first row that
+        is not a maze.
+        """
         table = read_csv(path, self.facts.seq_len)
         rows = np.array([row for row, _, _ in table])
         inputs, labels = (
@@ -138,7 +151,9 @@ class Maze(Task):
     def _new_mazes(
         self, rng: np.random.Generator, count: int, seen: set[bytes]
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Inputs and labels of `count` mazes that differ in more than symmetry from those in `seen`, which grows."""
+        """Inputs and labels of `count` mazes that differ in more than symmetry from those in
+        `seen`, which grows.
+        """
         mazes, idle = [], 0
         while len(mazes) < count:
             before = len(mazes)
@@ -153,7 +168,8 @@ class Maze(Task):
                     f"task.{k}={v}" for k, v in {"side": self.side, **self.how}.items()
                 )
                 raise UserError(
-                    f"no new maze in {MOST_IDLE_DRAWS * DRAWN} drawn with {options}; a lower task.min_path has more"
+                    f"no new maze in {MOST_IDLE_DRAWS * DRAWN} drawn "
+                    f"with {options}; a lower task.min_path has more"
                 )
         inputs, labels = (
             np.array(mazes, np.uint8).reshape(count, 2, self.facts.seq_len).swapaxes(0, 1)
@@ -165,7 +181,8 @@ class Maze(Task):
         facts, splits, _ = folder_splits(path)
         if facts != self.facts:
             raise UserError(
-                f"task.source={path}: not a data set of {self.side} x {self.side} mazes, it states {facts}"
+                f"task.source={path}: not a data set of "
+                f"{self.side} x {self.side} mazes, it states {facts}"
             )
         parts = {
             name: Read(path / name, np.arange(len(p)), p.inputs, p.labels)
@@ -182,7 +199,8 @@ class Maze(Task):
             )
         elif self.counts["test"] is None:
             raise UserError(
-                f"task.test_puzzles: say how many rows of {train_path} to test on, or name a test file too"
+                "task.test_puzzles: say how many rows of "
+                f"{train_path} to test on, or name a test file too"
             )
         else:
             parts = self._choose(train_path, ("test", "train", "valid"), seed)
@@ -201,7 +219,9 @@ class Maze(Task):
         return {name: Read(path, *part) for name, part in zip(splits, arrays, strict=True)}
 
     def _refuse_shared(self, parts: dict[str, Read]) -> None:
-        """Raise UserError for a maze of one split that is, up to symmetry, in another: its accuracy would be memory."""
+        """Raise UserError for a maze of one split that is, up to symmetry, in another: its accuracy
+        would be memory.
+        """
         owner: dict[bytes, tuple[str, str]] = {}
         for split in SPLITS:
             part = parts[split]
@@ -209,7 +229,8 @@ class Maze(Task):
                 name, place = owner.setdefault(self.key(maze), (split, f"{part.path}:{row}"))
                 if name != split:
                     raise UserError(
-                        f"{part.path}:{row}: a {split} maze that, up to symmetry, is the {name} maze {place}"
+                        f"{part.path}:{row}: a {split} maze that, "
+                        f"up to symmetry, is the {name} maze {place}"
                     )
 
 

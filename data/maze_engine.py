@@ -1,7 +1,9 @@
-"""Mazes as arrays, many at a time: distances, shortest paths, walls and symmetries. Knows no task and no file.
+"""Mazes as arrays, many at a time: distances, shortest paths, walls and symmetries. Knows no task
+and no file.
 
-A maze is an n x n grid with no border. All functions work on a batch of N mazes of one size; cells are numbered row by
-row. Only `Generator.random` is drawn from: of numpy's streams the one least likely to ever change.
+A maze is an n x n grid with no border. All functions work on a batch of N mazes of one size; cells
+are numbered row by row. Only `Generator.random` is drawn from: of numpy's streams the one least
+likely to ever change.
 
 N mazes, n side, S = n * n cells.
 """
@@ -32,12 +34,14 @@ def draw(
     min_path: int,
     ties: str,
 ) -> Mazes:
-    """Those of `count` drawn mazes that hold a shortest path of `min_path` cells or more, start and goal counted.
+    """Those of `count` drawn mazes that hold a shortest path of `min_path` cells or more, start and
+    goal counted.
 
-    The hard ones are found by two floods: from a random cell to the farthest one, and from there. Of a maze that is
-    kept, start and goal are then drawn from the cells that are far enough from each other. With `ties="unique"` the
-    path is one of the shortest at random and the cells of all its rivals become walls; a shortest path has one cell at
-    each distance from the start, so nothing as short is left. With `ties="bfs"` rivals stay and a fixed search decides.
+    The hard ones are found by two floods: from a random cell to the farthest one, and from there.
+    Of a maze that is kept, start and goal are then drawn from the cells that are far enough from
+    each other. With `ties="unique"` the path is one of the shortest at random and the cells of all
+    its rivals become walls; a shortest path has one cell at each distance from the start, so
+    nothing as short is left. With `ties="bfs"` rivals stay and a fixed search decides.
     """
     is_open = (
         perfect(rng, count, side) if style == "perfect" else random_walls(rng, count, side, wall)
@@ -79,9 +83,9 @@ def random_walls(rng: np.random.Generator, count: int, side: int, wall: float) -
 def perfect(rng: np.random.Generator, count: int, side: int) -> np.ndarray:
     """(count, side, side) bool, open cells of perfect mazes: one path between any two cells.
 
-    Every second cell of every second row is a room; a random depth-first search (of the usual methods the one with the
-    longest corridors) joins them into a tree. Rooms reach the edge, as there is no border; of an even side one row and
-    one column stay wall, on a random side.
+    Every second cell of every second row is a room; a random depth-first search (of the usual
+    methods the one with the longest corridors) joins them into a tree. Rooms reach the edge, as
+    there is no border; of an even side one row and one column stay wall, on a random side.
     """
     rooms = (side + 1) // 2
     around = [[int(room) for room in row if room < rooms * rooms] for row in neighbours(rooms)]
@@ -97,7 +101,9 @@ def perfect(rng: np.random.Generator, count: int, side: int) -> np.ndarray:
 
 
 def _tree(around: list[list[int]], rooms: int, draws: list[float]) -> tuple[list[int], list[int]]:
-    """Rows and columns of the rooms and doors of one tree; each room uses up one of `draws`, uniform in [0, 1)."""
+    """Rows and columns of the rooms and doors of one tree; each room uses up one of `draws`,
+    uniform in [0, 1).
+    """
     trail = [int(draws[0] * rooms * rooms)]
     seen = set(trail)
     rows, columns = [2 * (trail[0] // rooms)], [2 * (trail[0] % rooms)]
@@ -117,9 +123,11 @@ def _tree(around: list[list[int]], rooms: int, draws: list[float]) -> tuple[list
 
 
 def dihedral_tables(side: int) -> np.ndarray:
-    """(8, S) gather tables: `grid.ravel()[tables[k]]` is symmetry k, numbered as in the references' `common.py`.
+    """(8, S) gather tables: `grid.ravel()[tables[k]]` is symmetry k, numbered as in the references'
+    `common.py`.
 
-    0 identity, 1 to 3 quarter turns (numpy's rot90), 4 mirror left-right, 5 mirror up-down, 6 and 7 the diagonals.
+    0 identity, 1 to 3 quarter turns (numpy's rot90), 4 mirror left-right, 5 mirror up-down, 6 and 7
+    the diagonals.
     """
     cells = np.arange(side * side).reshape(side, side)
     turns = [np.rot90(cells, k) for k in range(4)]
@@ -128,10 +136,11 @@ def dihedral_tables(side: int) -> np.ndarray:
 
 
 def distances(is_open: np.ndarray, start: np.ndarray) -> np.ndarray:
-    """(N, S) int32 steps from `start` (N,) over open cells (N, n, n) bool; FAR where there is no way.
+    """(N, S) int32 steps from `start` (N,) over open cells (N, n, n) bool; FAR where there is no
+    way.
 
-    One flood for the whole batch: the frontier of all mazes is one list of cells of one padded array, so every cell is
-    handled once and the number of numpy calls is that of the longest path.
+    One flood for the whole batch: the frontier of all mazes is one list of cells of one padded
+    array, so every cell is handled once and the number of numpy calls is that of the longest path.
     """
     n = is_open.shape[1]
     width = n + 2
@@ -157,7 +166,9 @@ def distances(is_open: np.ndarray, start: np.ndarray) -> np.ndarray:
 
 
 def neighbours(side: int) -> np.ndarray:
-    """(S, 4) the cell down, left, right and up of each; S, one past the last cell, where that is off the grid."""
+    """(S, 4) the cell down, left, right and up of each; S, one past the last cell, where that is
+    off the grid.
+    """
     cells = np.full((side + 2, side + 2), side * side)
     cells[1:-1, 1:-1] = np.arange(side * side).reshape(side, side)
     around = cells[2:, 1:-1], cells[1:-1, :-2], cells[1:-1, 2:], cells[:-2, 1:-1]
@@ -167,12 +178,14 @@ def neighbours(side: int) -> np.ndarray:
 def shortest_path(
     to_goal: np.ndarray, start: np.ndarray, rng: np.random.Generator | None = None
 ) -> np.ndarray:
-    """(N, S) bool: the cells of one shortest path from `start` (N,) to the goal, both ends included.
+    """(N, S) bool: the cells of one shortest path from `start` (N,) to the goal, both ends
+    included.
 
-    `to_goal` (N, S) are distances to the goal; `start` must reach it. With `rng` every step takes one of the directions
-    that come nearer, each equally likely. Without, it takes the first of down, left, right, up. That path, read as a
-    word of directions, comes first in the alphabet among all shortest ones; and so it is the one that a breadth-first
-    search from the start finds which looks around in that order and keeps a cell's first discoverer as its parent.
+    `to_goal` (N, S) are distances to the goal; `start` must reach it. With `rng` every step takes
+    one of the directions that come nearer, each equally likely. Without, it takes the first of
+    down, left, right, up. That path, read as a word of directions, comes first in the alphabet
+    among all shortest ones; and so it is the one that a breadth-first search from the start finds
+    which looks around in that order and keeps a cell's first discoverer as its parent.
     """
     count, cells = to_goal.shape
     around = neighbours(round(cells**0.5))

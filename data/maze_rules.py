@@ -1,4 +1,5 @@
-"""What makes a maze and an answer to it: tokens, the rules a row must keep, and the length of a drawn path.
+"""What makes a maze and an answer to it: tokens, the rules a row must keep, and the length of a
+drawn path.
 
 N mazes, n side, S = n * n cells.
 """
@@ -31,9 +32,10 @@ def tokens(mazes: Mazes) -> tuple[np.ndarray, np.ndarray]:
 def path_lengths(inputs: np.ndarray, answers: np.ndarray) -> np.ndarray:
     """(N,) steps from S to G of the path drawn in `answers` (N, S); -1 where it is not a path.
 
-    A path: the answer differs from the input only where an open cell became `o`, and S, G and all the `o` form one
-    chain, with no cell left over. A chain that touches itself is none: its cells do not say in which order they go.
-    So of the cells drawn, the shortest way from S to G has to use all.
+    A path: the answer differs from the input only where an open cell became `o`, and S, G and all
+    the `o` form one chain, with no cell left over. A chain that touches itself is none: its cells
+    do not say in which order they go. So of the cells drawn, the shortest way from S to G has to
+    use all.
     """
     drawn = answers == PATH
     kept = ((answers == inputs) | (drawn & (inputs == OPEN))).all(1)
@@ -45,7 +47,9 @@ def path_lengths(inputs: np.ndarray, answers: np.ndarray) -> np.ndarray:
 
 
 def shortest(ways: np.ndarray, inputs: np.ndarray) -> np.ndarray:
-    """(N,) steps of the shortest way from S to G of `inputs` (N, S) over the cells `ways` (N, S) bool; FAR if none."""
+    """(N,) steps of the shortest way from S to G of `inputs` (N, S) over the cells `ways` (N, S)
+    bool; FAR if none.
+    """
     side = round(ways.shape[1] ** 0.5)
     start, goal = (inputs == START).argmax(1), (inputs == GOAL).argmax(1)
     return distances(ways.reshape(-1, side, side), start)[np.arange(len(ways)), goal]
@@ -62,7 +66,10 @@ def first_fault(inputs: np.ndarray, labels: np.ndarray) -> tuple[int, str] | Non
 
 
 def _faults(inputs: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
-    """What can be wrong with a row -> (N,) bool. Later entries may rely on earlier ones not being so."""
+    """What can be wrong with a row -> (N,) bool.
+
+    Later entries may rely on earlier ones not being so.
+    """
     drawn = labels == PATH
     return {
         "question has a character other than '#', ' ', 'S' and 'G'": (

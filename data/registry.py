@@ -16,7 +16,10 @@ TASKS: dict[str, type[Task]] = {"sudoku": Sudoku, "maze": Maze, "arc": ARC}
 
 
 def make_task(config: Mapping[str, Any]) -> Task:
-    """The task of a `task:` config, nothing loaded yet. Raises UserError for a wrong name or option."""
+    """The task of a `task:` config, nothing loaded yet.
+
+    Raises UserError for a wrong name or option.
+    """
     options = dict(config)
     name, seed = options.pop("name", None), options.pop("seed", None)
     if not isinstance(name, str) or name not in TASKS:
@@ -28,7 +31,9 @@ def make_task(config: Mapping[str, Any]) -> Task:
 
 
 def refuse_misfits(name: str, options: Mapping[str, Any]) -> None:
-    """Raises UserError unless the options have the names that the task takes, and its sources are names too."""
+    """Raises UserError unless the options have the names that the task takes, and its sources are
+    names too.
+    """
     wanted = signature(TASKS[name]).parameters
     for key in sorted(options.keys() - wanted.keys(), key=str):
         raise UserError(f"task.{key} is no option of task={name}; it has {', '.join(wanted)}")
@@ -41,6 +46,9 @@ def refuse_misfits(name: str, options: Mapping[str, Any]) -> None:
 
 
 def load_task(config: Mapping[str, Any]) -> tuple[Task, dict[str, Puzzles]]:
-    """The task of a `task:` config and its splits. Raises UserError, one line, for a source that is wrong."""
+    """The task of a `task:` config and its splits.
+
+    Raises UserError, one line, for a source that is wrong.
+    """
     task = make_task(config)
     return task, task.load(config["seed"])

@@ -1,7 +1,9 @@
-"""Where puzzles come from when they are not generated: CSV files, a built data set, the Hugging Face hub.
+"""Where puzzles come from when they are not generated: CSV files, a built data set, the Hugging
+Face hub.
 
-Nothing here knows what a puzzle means: a question and an answer are strings of the right length, and the task judges
-their characters. Whatever is missing or malformed raises UserError, one line: `path:row: what is wrong`.
+Nothing here knows what a puzzle means: a question and an answer are strings of the right length,
+and the task judges their characters. Whatever is missing or malformed raises UserError, one line:
+`path:row: what is wrong`.
 """
 
 import csv
@@ -22,7 +24,8 @@ from tinyreason.puzzle import Facts, Puzzles
 MAX_BYTES = 4 << 30  # of a file, after decompression; the whole of sudoku-extreme is below 1 GB
 MAX_LINE = 100_000  # bytes of one line, below the csv module's own limit for a field (131,072)
 KINDS = (
-    "'generate', a CSV or CSV.gz file, a pair '[train.csv,test.csv]', a directory with train.csv and test.csv, "
+    "'generate', a CSV or CSV.gz file, a pair "
+    "'[train.csv,test.csv]', a directory with train.csv and test.csv, "
     "a directory written by data.build, 'hub:owner/name[@revision]'"
 )
 HUB_FILES = [
@@ -38,7 +41,8 @@ Source = str | Path | Sequence[str | Path]
 
 
 def resolve(source: Source) -> Path | list[Path]:
-    """The existing local path, or pair of paths, that `task.source` names; `hub:` is downloaded or found in its cache.
+    """The existing local path, or pair of paths, that `task.source` names; `hub:` is downloaded or
+    found in its cache.
 
     A path that was resolved before comes back unchanged.
     """
@@ -48,7 +52,8 @@ def resolve(source: Source) -> Path | list[Path]:
         return _existing(source)
     if not isinstance(source, Sequence) or len(source) != 2:
         raise UserError(
-            f"task.source={source}: type generate, a path, or a list of two files, [train.csv,test.csv]"
+            f"task.source={source}: type generate, a path, "
+            "or a list of two files, [train.csv,test.csv]"
         )
     return [_existing(one) for one in source]
 
@@ -65,7 +70,9 @@ def folder_splits(source: Source) -> tuple[Facts, dict[str, Puzzles], list[str]]
 
 
 def split_files(source: Source) -> tuple[Path, Path | None]:
-    """The training and the test CSV; no test CSV where the source is a single file, which the task then splits."""
+    """The training and the test CSV; no test CSV where the source is a single file, which the task
+    then splits.
+    """
     path = resolve(source)
     if isinstance(path, list):
         return path[0], path[1]
@@ -77,8 +84,9 @@ def split_files(source: Source) -> tuple[Path, Path | None]:
 def read_csv(path: Path, seq_len: int) -> list[tuple[int, str, str]]:
     """(row, question, answer) of every row; the header is row 1.
 
-    The columns `question` and `answer` must be there, others are ignored. Both strings have `seq_len` characters and
-    come back as written: in a maze a space is an open cell. A byte-order mark is accepted, since spreadsheets write it.
+    The columns `question` and `answer` must be there, others are ignored. Both strings have
+    `seq_len` characters and come back as written: in a maze a space is an open cell. A byte-order
+    mark is accepted, since spreadsheets write it.
     """
     rows = []
     with closing(_lines(path)) as lines:
@@ -100,17 +108,19 @@ def read_csv(path: Path, seq_len: int) -> list[tuple[int, str, str]]:
 def choose(
     total: int, counts: dict[str, int | None], seed: int, where: Path
 ) -> dict[str, np.ndarray]:
-    """Disjoint random choices among the `total` rows of a file, in file order each; None takes all that are left.
+    """Disjoint random choices among the `total` rows of a file, in file order each; None takes all
+    that are left.
 
-    `counts` are served in turn; a file with too few rows for one raises UserError, which names the option. Only
-    "valid_puzzles" makes do with what is left, possibly nothing.
+    `counts` are served in turn; a file with too few rows for one raises UserError, which names the
+    option. Only "valid_puzzles" makes do with what is left, possibly nothing.
     """
     order, at, chosen = np.random.Generator(np.random.PCG64(seed)).permutation(total), 0, {}
     for name, count in counts.items():
         left = total - at
         if count is not None and count > left and name != "valid_puzzles":
             raise UserError(
-                f"task.{name}={count}: {where} has {left} of its {total} rows left; null takes all of them"
+                f"task.{name}={count}: {where} has {left} of "
+                f"its {total} rows left; null takes all of them"
             )
         taken = left if count is None else min(count, left)
         chosen[name] = np.sort(order[at : at + taken])
@@ -140,12 +150,16 @@ def _csv_in(directory: Path, split: str) -> Path:
             f"{directory}: holds both {found[0].name} and {found[1].name}; name the files you mean"
         )
     raise UserError(
-        f"{directory}: no {split}.csv, {split}.csv.gz or train/dataset.json in it; a source is {KINDS}"
+        f"{directory}: no {split}.csv, {split}.csv.gz or "
+        f"train/dataset.json in it; a source is {KINDS}"
     )
 
 
 def hub_parts(name: str, key: str) -> tuple[str, str | None]:
-    """(owner/name, revision) of `hub:owner/name[@revision]`, the value of the option `key`. Raises UserError."""
+    """(owner/name, revision) of `hub:owner/name[@revision]`, the value of the option `key`.
+
+    Raises UserError.
+    """
     found = HUB_NAME.fullmatch(name)
     if found is None or ".." in name or "--" in found[1]:
         raise UserError(f"{key}={name!r}: not of the form hub:owner/name[@revision]")
@@ -153,7 +167,8 @@ def hub_parts(name: str, key: str) -> tuple[str, str | None]:
 
 
 def download(name: str, key: str, kind: str, files: list[str]) -> Path:
-    """The local copy of the `files` (patterns) of a `kind` ("dataset", "model") on the hub; `name` as in `hub_parts`.
+    """The local copy of the `files` (patterns) of a `kind` ("dataset", "model") on the hub; `name`
+    as in `hub_parts`.
 
     Found in the hub's cache if it is there. Raises UserError, one line.
     """
@@ -194,7 +209,8 @@ def _lines(path: Path) -> Iterator[str]:
                     raise UserError(f"{path}:{number}: longer than {MAX_LINE} bytes")
                 if size > MAX_BYTES:
                     raise UserError(
-                        f"{path}:{number}: the file is larger than {MAX_BYTES >> 30} GiB once decompressed"
+                        f"{path}:{number}: the file is larger than "
+                        f"{MAX_BYTES >> 30} GiB once decompressed"
                     )
                 if b"\0" in line:
                     raise UserError(f"{path}:{number}: a NUL byte")
@@ -215,7 +231,8 @@ def _columns(path: Path, header: list[str]) -> tuple[int, int]:
         if header.count(name) != 1:
             found = ",".join(header)[:80]
             raise UserError(
-                f"{path}:1: {header.count(name)} columns named {name!r} in the header {found!r}, not one"
+                f"{path}:1: {header.count(name)} columns named "
+                f"{name!r} in the header {found!r}, not one"
             )
     return header.index("question"), header.index("answer")
 

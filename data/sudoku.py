@@ -1,12 +1,15 @@
-"""Sudoku of side 4 (2x2 boxes), 6 (2 rows x 3 columns) and 9 (3x3): generated, from a bank, or from files.
+"""Sudoku of side 4 (2x2 boxes), 6 (2 rows x 3 columns) and 9 (3x3): generated, from a bank, or from
+files.
 
-The task of "Hierarchical Reasoning Model" (Wang et al. 2025) and "Less is More" (Jolicoeur-Martineau 2025), with their
-encoding: PAD 0, blank 1, digits 2..side+1; every cell is scored, the givens too.
+The task of "Hierarchical Reasoning Model" (Wang et al. 2025) and "Less is More"
+(Jolicoeur-Martineau 2025), with their encoding: PAD 0, blank 1, digits 2..side+1; every cell is
+scored, the givens too.
 
-Departures: the references store 1,001 copies of each puzzle, the first as it is and 1,000 under random symmetries.
-Here each draw takes a fresh symmetry, uniform over the whole group. That is the law of the references' random copies;
-what is left out is the stored copy's weight of 1/1001, and that a puzzle meets the same 1,000 symmetries again.
-Difficulty is counted in guesses of this project's solver (`sudoku_solve.RATING`), not the published rating.
+Departures: the references store 1,001 copies of each puzzle, the first as it is and 1,000 under
+random symmetries. Here each draw takes a fresh symmetry, uniform over the whole group. That is the
+law of the references' random copies; what is left out is the stored copy's weight of 1/1001, and
+that a puzzle meets the same 1,000 symmetries again. Difficulty is counted in guesses of this
+project's solver (`sudoku_solve.RATING`), not the published rating.
 
 N puzzles, S = side * side cells.
 """
@@ -33,15 +36,19 @@ class Sudoku(Task):
     """Final. Options:
 
     - side: 4, 6 or 9.
-    - source: "generate"; "bank", 2,000 hard 9x9 puzzles that ship with the project; or files, see `data/sources.py`.
-    - train_puzzles, valid_puzzles, test_puzzles: how many to generate, or to choose from a file by seed. None: all that
-      the choices before it leave (test, train, valid, in this order). From a file, valid makes do with what is left.
-    - clues: the number of givens, or None: generated puzzles are minimal (no given can be spared), others not filtered.
+    - source: "generate"; "bank", 2,000 hard 9x9 puzzles that ship with the project; or files, see
+      `data/sources.py`.
+    - train_puzzles, valid_puzzles, test_puzzles: how many to generate, or to choose from a file by
+      seed. None: all that the choices before it leave (test, train, valid, in this order). From a
+      file, valid makes do with what is left.
+    - clues: the number of givens, or None: generated puzzles are minimal (no given can be spared),
+      others not filtered.
     - min_guesses: only puzzles for which the own solver guesses at least so often; 0 keeps all.
     - augment: show training puzzles under random symmetries.
 
-    No two generated puzzles are symmetric to each other. In a file, a row that repeats an earlier one up to symmetry is
-    left out (`notes` says how many); a test file with a row symmetric to one of the training file is refused.
+    No two generated puzzles are symmetric to each other. In a file, a row that repeats an earlier
+    one up to symmetry is left out (`notes` says how many); a test file with a row symmetric to one
+    of the training file is refused.
     """
 
     def __init__(
@@ -74,7 +81,9 @@ class Sudoku(Task):
         self.notes: list[str] = []
 
     def load(self, seed: int) -> dict[str, Puzzles]:
-        """See `Task.load`. Fewer or more training puzzles leave the generated test puzzles what they are."""
+        """See `Task.load`. Fewer or more training puzzles leave the generated test puzzles what
+        they are.
+        """
         self.notes = [f"task.min_guesses counts {RATING}"] if self.min_guesses else []
         if self.source == "generate":
             return self._generate(seed)
@@ -82,14 +91,18 @@ class Sudoku(Task):
         return self._folder(source) if is_folder(source) else self._files(source, seed)
 
     def augment(self, rows: Rows, copy: np.ndarray, rng: np.random.Generator) -> Rows:
-        """Each row under a symmetry of its own, input and label under the same; `copy` has no part in it."""
+        """Each row under a symmetry of its own, input and label under the same; `copy` has no part
+        in it.
+        """
         if not self.augmented:
             return rows
         drawn = symmetry.draw(len(rows.inputs), self.side, rng)
         return Rows(drawn.apply(rows.inputs), drawn.apply(rows.labels), rows.puzzle_ids)
 
     def check(self, inputs: np.ndarray, answers: np.ndarray) -> dict[str, np.ndarray]:
-        """ "valid": the answer is a full legal grid and keeps the givens, whether or not it is the stored one."""
+        """ "valid": the answer is a full legal grid and keeps the givens, whether or not it is the
+        stored one.
+        """
         kept = ((inputs == answers) | self.blanks(inputs)).all(1)
         return {"valid": kept & rules.legal(answers, self.side)}
 
@@ -169,18 +182,22 @@ class Sudoku(Task):
         first = np.sort(np.unique(self.key(puzzles), return_index=True)[1])
         if repeats := len(puzzles.rows) - len(first):
             self.notes.append(
-                f"{puzzles.path}: {repeats} rows repeat an earlier one up to symmetry and are left out"
+                f"{puzzles.path}: {repeats} rows repeat an "
+                "earlier one up to symmetry and are left out"
             )
         return puzzles.select(first)
 
     def _refuse_shared(self, train: Read, test: Read) -> None:
-        """Raise UserError where the test file holds a training puzzle: accuracy on it would be memory."""
+        """Raise UserError where the test file holds a training puzzle: accuracy on it would be
+        memory.
+        """
         _, i, j = np.intersect1d(
             self.key(train), self.key(test), assume_unique=True, return_indices=True
         )
         if len(j):
             at = j.argmin()
             raise UserError(
-                f"{test.path}:{test.rows[j[at]]}: up to symmetry the puzzle of {train.path}:{train.rows[i[at]]}, "
+                f"{test.path}:{test.rows[j[at]]}: up to symmetry "
+                f"the puzzle of {train.path}:{train.rows[i[at]]}, "
                 f"so it cannot test what is trained on that ({len(j)} such rows)"
             )

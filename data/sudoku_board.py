@@ -1,9 +1,10 @@
 """The bit patterns behind the Sudoku solver, for every side in one code path.
 
-All candidates of a grid are one Python integer: bit `d * S + c` says that cell c may still hold digit d + 1. What must
-hold something exactly once is a *house*: a cell its digit; a row, a column, a box each digit. A house is gathered in
-two steps: neighbouring candidates form a *mini* (the cells that a row shares with a box; the same of a column; a few
-digits of a cell), and minis form the house. Minis of rows and columns are also where digits lock between line and box.
+All candidates of a grid are one Python integer: bit `d * S + c` says that cell c may still hold
+digit d + 1. What must hold something exactly once is a *house*: a cell its digit; a row, a column,
+a box each digit. A house is gathered in two steps: neighbouring candidates form a *mini* (the cells
+that a row shares with a box; the same of a column; a few digits of a cell), and minis form the
+house. Minis of rows and columns are also where digits lock between line and box.
 
 S cells, row-major.
 """
@@ -16,7 +17,9 @@ BOX = {4: (2, 2), 6: (2, 3), 9: (3, 3)}  # side -> (rows, columns) of a box
 
 
 class Span(NamedTuple):
-    """Some equally distant positions, gathered at the first of them, for all groups of the board at once."""
+    """Some equally distant positions, gathered at the first of them, for all groups of the board at
+    once.
+    """
 
     shifts: tuple[int, ...]  # from each further position down to the first
     spread: int  # times the first position = all positions

@@ -1,7 +1,9 @@
-"""Sudoku puzzles from nothing: a random full grid, then clues taken away in random order while one solution remains.
+"""Sudoku puzzles from nothing: a random full grid, then clues taken away in random order while one
+solution remains.
 
-Seeded, integer draws only, no order of a set or dict anywhere: the same seed gives the same puzzles on any machine.
-Grids come from randomised solving (every cell tries the digits in an order of its own), not from the symmetries of one.
+Seeded, integer draws only, no order of a set or dict anywhere: the same seed gives the same puzzles
+on any machine. Grids come from randomised solving (every cell tries the digits in an order of its
+own), not from the symmetries of one.
 
 S cells, row-major; grids are tuples of S integers, 0 for a blank.
 """
@@ -42,9 +44,11 @@ def distinct(
     rng: np.random.Generator,
     seen: set[int],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Inputs and labels (count, S) uint8, tokens, of puzzles not symmetric to each other nor to those in `seen`.
+    """Inputs and labels (count, S) uint8, tokens, of puzzles not symmetric to each other nor to
+    those in `seen`.
 
-    `seen` holds the keys of `sudoku_symmetry.key` and grows. UserError where MOST_ATTEMPTS attempts bring nothing new.
+    `seen` holds the keys of `sudoku_symmetry.key` and grows. UserError where MOST_ATTEMPTS attempts
+    bring nothing new.
     """
     new, idle = [], 0
     with tqdm(
@@ -78,13 +82,17 @@ def _exhausted(
 ) -> str:
     what = f"task.side={side} task.clues={'null' if clues is None else clues} task.min_guesses={min_guesses}"
     return (
-        f"{what}: {count} puzzles wanted, {found} found ({total} in all splits), then nothing new in {MOST_ATTEMPTS} "
+        f"{what}: {count} puzzles wanted, {found} found ({total} "
+        f"in all splits), then nothing new in {MOST_ATTEMPTS} "
         "attempts; ask for fewer puzzles, a larger side, another number of clues or fewer guesses"
     )
 
 
 def full_grid(side: int, rng: np.random.Generator) -> Grid:
-    """A random solved grid. The first row is any permutation: starting from it only saves guesses."""
+    """A random solved grid.
+
+    The first row is any permutation: starting from it only saves guesses.
+    """
     b = board(side)
     order = rng.permuted(np.tile(np.arange(side), (b.cells, 1)), axis=1).tolist()
     x, fixed = b.place([digit * b.cells + cell for cell, digit in enumerate(order[0])])
@@ -92,9 +100,11 @@ def full_grid(side: int, rng: np.random.Generator) -> Grid:
 
 
 def make(side: int, clues: int | None, min_guesses: int, rng: np.random.Generator) -> Made | None:
-    """One attempt at a puzzle: with exactly `clues` givens, or minimal if None (no given can be spared).
+    """One attempt at a puzzle: with exactly `clues` givens, or minimal if None (no given can be
+    spared).
 
-    None where the attempt failed: it went minimal above `clues`, or its solver needs fewer than `min_guesses` guesses.
+    None where the attempt failed: it went minimal above `clues`, or its solver needs fewer than
+    `min_guesses` guesses.
     """
     b = board(side)
     answer = full_grid(side, rng)
@@ -124,7 +134,9 @@ def _thin(b: Board, bits: list[int], order: list[int], least: int) -> list[int]:
 
 
 def _other(b: Board, rest: list[int], bit: int) -> bool:
-    """Whether the givens `rest` allow a solution without candidate `bit`, which the known solution holds."""
+    """Whether the givens `rest` allow a solution without candidate `bit`, which the known solution
+    holds.
+    """
     x, fixed = b.place(rest)
     x &= ~(1 << bit)
     if (

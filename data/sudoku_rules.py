@@ -1,4 +1,5 @@
-"""What a Sudoku grid may hold: characters to tokens, legal answers, and a file's rows checked one by one.
+"""What a Sudoku grid may hold: characters to tokens, legal answers, and a file's rows checked one
+by one.
 
 Tokens are value + 1: PAD 0, blank 1, digits 2..side+1. N grids, S cells (row-major).
 """
@@ -30,9 +31,11 @@ class Read(NamedTuple):
 
 
 def read(path: Path, side: int) -> Read:
-    """The puzzles of a CSV; UserError, `path:row: what is wrong`, for the first row that is no puzzle with its answer.
+    """The puzzles of a CSV; UserError, `path:row: what is wrong`, for the first row that is no
+    puzzle with its answer.
 
-    Whether a puzzle has a second solution is not asked: the published files have none, and asking costs 1 to 40 ms.
+    Whether a puzzle has a second solution is not asked: the published files have none, and asking
+    costs 1 to 40 ms.
     """
     table = read_csv(path, side * side)
     rows = np.array([row for row, _, _ in table])
@@ -60,7 +63,9 @@ def _refuse(path: Path, rows: np.ndarray, bad: np.ndarray, why: str) -> None:
 
 
 def encode(texts: list[str], side: int) -> np.ndarray:
-    """(N, S) uint8 tokens of N strings of S characters; NONE for a character that no grid of this side holds."""
+    """(N, S) uint8 tokens of N strings of S characters; NONE for a character that no grid of this
+    side holds.
+    """
     table = np.full(256, NONE, np.uint8)
     table[ord(".")] = BLANK
     table[ord("0") : ord("0") + side + 1] = np.arange(1, side + 2)
@@ -74,7 +79,9 @@ def decode(tokens: np.ndarray) -> list[str]:
 
 
 def legal(grids: np.ndarray, side: int) -> np.ndarray:
-    """(N,) bool: whether every row, column and box of `grids` (N, S) tokens, of any integer type, holds every digit."""
+    """(N,) bool: whether every row, column and box of `grids` (N, S) tokens, of any integer type,
+    holds every digit.
+    """
     high, wide = BOX[side]
     inside = (grids >= 2) & (grids <= side + 1)
     bits = np.where(inside, 1 << np.where(inside, grids, 0).astype(np.int64), 0).reshape(

@@ -1,14 +1,18 @@
-"""A Sudoku solver in plain Python: singles and locked candidates, then guesses, with a cap on the work.
+"""A Sudoku solver in plain Python: singles and locked candidates, then guesses, with a cap on the
+work.
 
-- One pass of shifts over one big integer (see `data/sudoku_board.py`) finds the naked and the hidden singles of all
-  houses at once, so plain Python solves more than a thousand 17-clue puzzles a second.
-- Own code, because difficulty is counted in *its* guesses and generation asks what no library answers quickly: "is
-  there a solution whose cell c is not d?". python-sat is the independent oracle in the tests.
-- The guess count is not the published rating of sudoku-extreme (that one counts the guesses of the tdoku solver), and
-  symmetric puzzles may differ in it: ties between cells go to the first.
+- One pass of shifts over one big integer (see `data/sudoku_board.py`) finds the naked and the
+  hidden singles of all houses at once, so plain Python solves more than a thousand 17-clue puzzles
+  a second.
+- Own code, because difficulty is counted in *its* guesses and generation asks what no library
+  answers quickly: "is there a solution whose cell c is not d?". python-sat is the independent
+  oracle in the tests.
+- The guess count is not the published rating of sudoku-extreme (that one counts the guesses of the
+  tdoku solver), and symmetric puzzles may differ in it: ties between cells go to the first.
 
-S cells, row-major. A grid is a string of S characters ("." or "0" for a blank) or a sequence of S integers (0 for a
-blank). `x` is the integer of candidates; `fixed` those of them that were placed already.
+S cells, row-major. A grid is a string of S characters ("." or "0" for a blank) or a sequence of S
+integers (0 for a blank). `x` is the integer of candidates; `fixed` those of them that were placed
+already.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,7 +20,8 @@ from typing import NamedTuple
 
 from data.sudoku_board import Board, Span, board
 
-NODE_CAP = 100_000  # positions looked at before a search is given up; the hardest published puzzles need hundreds
+# positions looked at before a search is given up; the hardest published puzzles need hundreds
+NODE_CAP = 100_000
 RATING = "guesses of this project's solver (singles, locked candidates, then the cell of fewest candidates); not tdoku's"
 
 
@@ -28,11 +33,16 @@ class Solved(NamedTuple):
     """The first solution met, and how hard it was to reach."""
 
     answer: tuple[int, ...]  # S digits, 1..side
-    guesses: int  # candidates tried where logic gave out; the last candidate of a cell is forced, hence not counted
+    # candidates tried where logic gave out; the last candidate of a cell is forced, hence not
+    # counted
+    guesses: int
 
 
 def solve(side: int, puzzle: str | Sequence[int], node_cap: int = NODE_CAP) -> Solved | None:
-    """The first solution of `puzzle`, None if it has none. UndecidedError at the cap, ValueError for no grid."""
+    """The first solution of `puzzle`, None if it has none.
+
+    UndecidedError at the cap, ValueError for no grid.
+    """
     b = board(side)
     found = next(search(b, *b.place(b.bits(puzzle)), node_cap), None)
     return found and Solved(b.digits(found[0]), found[1])
@@ -41,7 +51,9 @@ def solve(side: int, puzzle: str | Sequence[int], node_cap: int = NODE_CAP) -> S
 def count_solutions(
     side: int, puzzle: str | Sequence[int], limit: int = 2, node_cap: int = NODE_CAP
 ) -> int | None:
-    """How many solutions `puzzle` has, counting no further than `limit`; None if the cap was reached first."""
+    """How many solutions `puzzle` has, counting no further than `limit`; None if the cap was
+    reached first.
+    """
     b, found = board(side), 0
     try:
         for _ in search(b, *b.place(b.bits(puzzle)), node_cap):
@@ -58,8 +70,8 @@ def search(
 ) -> Iterator[tuple[int, int]]:
     """Every solution below (x, fixed) as (candidates, guesses so far), depth first.
 
-    `order[cell]` lists the digits (from 0) in the order in which to try them; ascending if None. Raises UndecidedError
-    once more than `node_cap` positions were looked at.
+    `order[cell]` lists the digits (from 0) in the order in which to try them; ascending if None.
+    Raises UndecidedError once more than `node_cap` positions were looked at.
     """
     stack, nodes, guesses = [(x, fixed, 0)], 0, 0
     while stack:
@@ -83,7 +95,9 @@ def search(
 
 
 def deduce(b: Board, x: int, fixed: int) -> tuple[int, int] | None:
-    """(x, fixed) when neither singles nor locked candidates say more; None where a house has no candidate left."""
+    """(x, fixed) when neither singles nor locked candidates say more; None where a house has no
+    candidate left.
+    """
     while True:
         state = singles(b, x, fixed)
         if state is None or state[0].bit_count() == b.cells:
@@ -98,7 +112,9 @@ def deduce(b: Board, x: int, fixed: int) -> tuple[int, int] | None:
 
 
 def singles(b: Board, x: int, fixed: int) -> tuple[int, int] | None:
-    """(x, fixed) with every naked and hidden single placed; None where a house has no candidate left."""
+    """(x, fixed) with every naked and hidden single placed; None where a house has no candidate
+    left.
+    """
     while True:
         minis = fold(x, 0, b.row_mini.shifts)
         row, rows = fold(*minis, b.row.shifts)
@@ -125,7 +141,9 @@ def singles(b: Board, x: int, fixed: int) -> tuple[int, int] | None:
 
 
 def fold(once: int, twice: int, shifts: tuple[int, ...]) -> tuple[int, int]:
-    """Counts capped at two (seen once, seen twice) of each position and those `shifts` above it, taken together."""
+    """Counts capped at two (seen once, seen twice) of each position and those `shifts` above it,
+    taken together.
+    """
     one, two = once, twice
     for shift in shifts:
         other = once >> shift

@@ -1,7 +1,9 @@
-"""What leaves a Sudoku the same puzzle: drawing such maps, undoing them, and a key that they cannot change.
+"""What leaves a Sudoku the same puzzle: drawing such maps, undoing them, and a key that they cannot
+change.
 
-The symmetries: permute the digits; permute the bands, the rows inside a band, the stacks, the columns inside a stack;
-transpose, where boxes are square (a 6x6 grid has boxes of 2 rows x 3 columns and is never transposed).
+The symmetries: permute the digits; permute the bands, the rows inside a band, the stacks, the
+columns inside a stack; transpose, where boxes are square (a 6x6 grid has boxes of 2 rows x 3
+columns and is never transposed).
 
 N grids, S cells (row-major), V tokens (PAD 0, blank 1, digits 2..side+1).
 """
@@ -19,7 +21,9 @@ SALT, ODD = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD1342543DE82EF95)  # arbi
 
 
 class Symmetry(NamedTuple):
-    """One symmetry a row: the new cell c holds what the old cell `cells[c]` held, its token renamed by `tokens`."""
+    """One symmetry a row: the new cell c holds what the old cell `cells[c]` held, its token renamed
+    by `tokens`.
+    """
 
     cells: np.ndarray  # (N, S) int
     tokens: np.ndarray  # (N, V) uint8
@@ -63,10 +67,11 @@ def _inverse(maps: np.ndarray) -> np.ndarray:
 def key(inputs: np.ndarray, labels: np.ndarray, side: int) -> np.ndarray:
     """(N,) uint64, equal for symmetric puzzles; `inputs` and `labels` (N, S) tokens.
 
-    Never separates symmetric puzzles, so "no two keys equal" proves "no two puzzles symmetric". In principle it may
-    merge others (colour refinement is no complete test): every cell starts as given or blank and with its number of
-    rectangles, then takes up the colours of its row, band, column, stack, box and of its digit in the solution, until
-    all parts have seen all others. 139,260 puzzles of the published lists, no two symmetric, get as many keys.
+    Never separates symmetric puzzles, so "no two keys equal" proves "no two puzzles symmetric". In
+    principle it may merge others (colour refinement is no complete test): every cell starts as
+    given or blank and with its number of rectangles, then takes up the colours of its row, band,
+    column, stack, box and of its digit in the solution, until all parts have seen all others.
+    139,260 puzzles of the published lists, no two symmetric, get as many keys.
     """
     parts = [slice(start, start + CHUNK) for start in range(0, max(len(inputs), 1), CHUNK)]
     return np.concatenate([_key(inputs[part], labels[part], side) for part in parts])
@@ -91,7 +96,8 @@ def _key(inputs: np.ndarray, labels: np.ndarray, side: int) -> np.ndarray:
 
 
 def _rectangles(digit: np.ndarray) -> np.ndarray:
-    """(N, side, side) uint64: of how many rectangles d e / e d of the solution each cell is a corner.
+    """(N, side, side) uint64: of how many rectangles d e / e d of the solution each cell is a
+    corner.
 
     Refinement alone sees no difference between full grids, nor much between nearly full ones.
     """
@@ -108,14 +114,18 @@ def _rectangles(digit: np.ndarray) -> np.ndarray:
 
 
 def _group(lines: np.ndarray, size: int) -> np.ndarray:
-    """(N, side): the colour of each line, given its sum (N, side), with that of its band of `size` lines."""
+    """(N, side): the colour of each line, given its sum (N, side), with that of its band of `size`
+    lines.
+    """
     lines = _mix(lines)
     bands = _mix(lines.reshape(len(lines), lines.shape[1] // size, size).sum(2))
     return _mix(lines + bands.repeat(size, 1) * ODD)
 
 
 def _mix(x: np.ndarray) -> np.ndarray:
-    """A bijection of the 64-bit integers that spreads every bit over all (the finaliser of splitmix64; wraps)."""
+    """A bijection of the 64-bit integers that spreads every bit over all (the finaliser of
+    splitmix64; wraps).
+    """
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return x ^ (x >> np.uint64(31))

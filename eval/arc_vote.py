@@ -1,11 +1,14 @@
-"""ARC: one answer from many. Answers under each augmentation are mapped back, counted and ranked, as in TRM's code.
+"""ARC: one answer from many. Answers under each augmentation are mapped back, counted and ranked,
+as in TRM's code.
 
-Rank: (votes, mean halting probability), both falling; among equals the answer that the earliest copy gave, so that
-copy 0, the task as it is, decides. pass@k: the share of a task's test inputs with the right answer among the first k,
-averaged over tasks; `_all` counts a task only when all its test inputs are right, as HRM did.
+Rank: (votes, mean halting probability), both falling; among equals the answer that the earliest
+copy gave, so that copy 0, the task as it is, decides. pass@k: the share of a task's test inputs
+with the right answer among the first k, averaged over tasks; `_all` counts a task only when all its
+test inputs are right, as HRM did.
 
-Departures from the reference: only the predictions handed in are counted (it pools those of earlier evaluations too);
-an answer without a grid is no vote; each test input is in the submission, with [[0]] where nothing was predicted.
+Departures from the reference: only the predictions handed in are counted (it pools those of earlier
+evaluations too); an answer without a grid is no vote; each test input is in the submission, with
+[[0]] where nothing was predicted.
 
 M answers, S cells.
 """
@@ -27,10 +30,12 @@ NOTHING = [[0]]
 def vote(
     task: ARC, where: np.ndarray, answers: np.ndarray, halt_logits: np.ndarray
 ) -> tuple[dict[str, float], dict[str, list[dict[str, Grid]]]]:
-    """(metrics, submission) of the tokens `answers` (M, S) to the rows `where` of `task.views("test", ...)`.
+    """(metrics, submission) of the tokens `answers` (M, S) to the rows `where` of
+    `task.views("test", ...)`.
 
-    halt_logits (M,), float. Metrics: pass@1, pass@2, pass@1_all, pass@2_all in 0..1 over the tasks that have a known
-    answer (absent if none has), and the counts of tasks, of test inputs scored and of those with any answer.
+    halt_logits (M,), float. Metrics: pass@1, pass@2, pass@1_all, pass@2_all in 0..1 over the tasks
+    that have a known answer (absent if none has), and the counts of tasks, of test inputs scored
+    and of those with any answer.
     """
     ranked = rank(task, where, answers, halt_logits)
     test, scores, submission = task.splits["test"], [], {}
@@ -61,7 +66,9 @@ def vote(
 def rank(
     task: ARC, where: np.ndarray, answers: np.ndarray, halt_logits: np.ndarray
 ) -> dict[tuple[int, int], list[np.ndarray]]:
-    """(task, number of the test input) -> its distinct answers, best first: canvases (S,) in the task's own frame."""
+    """(task, number of the test input) -> its distinct answers, best first: canvases (S,) in the
+    task's own frame.
+    """
     if not len(where) == len(answers) == len(halt_logits):
         raise ValueError(
             f"{len(where)} rows, {len(answers)} answers, {len(halt_logits)} halting logits"

@@ -1,8 +1,9 @@
 """Do these runs differ? `python -m eval.compare runs/a runs/b ... [by=model,gradient] [out=DIR]`
 
-Prints a table with one row an arm (the runs that share the values of `by`, or the run itself): mean and spread of exact
-accuracy on test over seeds. Two arms are compared puzzle by puzzle, by an exact McNemar test for each seed that both
-have, which is far sharper than two intervals. Curves against segments and seconds go to DIR as PNG and JSON.
+Prints a table with one row an arm (the runs that share the values of `by`, or the run itself): mean
+and spread of exact accuracy on test over seeds. Two arms are compared puzzle by puzzle, by an exact
+McNemar test for each seed that both have, which is far sharper than two intervals. Curves against
+segments and seconds go to DIR as PNG and JSON.
 """
 
 import json
@@ -99,11 +100,15 @@ def summary(runs: list[Run]) -> dict:
 
 
 def mcnemar(a: Run, b: Run) -> dict:
-    """Exact McNemar test of two runs. Raises UserError if they were not tested on the same puzzles."""
+    """Exact McNemar test of two runs.
+
+    Raises UserError if they were not tested on the same puzzles.
+    """
     ours, theirs = a.result["test"], b.result["test"]
     if ours["puzzles_sha256"] != theirs["puzzles_sha256"]:
         raise UserError(
-            f"{a.path} and {b.path} were tested on different puzzles; compare runs of the same task options"
+            f"{a.path} and {b.path} were tested on different "
+            "puzzles; compare runs of the same task options"
         )
     pairs = list(zip(ours["solved"], theirs["solved"], strict=True))
     only_a, only_b = pairs.count(("1", "0")), pairs.count(("0", "1"))
@@ -182,7 +187,8 @@ def compare(paths: list[Path], by: str | None, out: Path | None) -> dict:
     print(table(report["arms"]))
     for t in report["mcnemar"]:
         print(
-            f"{t['a']} alone solves {t['only_a']}, {t['b']} alone {t['only_b']}: McNemar p = {t['p']:.2g}"
+            f"{t['a']} alone solves {t['only_a']}, {t['b']} "
+            f"alone {t['only_b']}: McNemar p = {t['p']:.2g}"
         )
     if out:
         (out / "compare.json").write_text(json.dumps(report, indent=1) + "\n")

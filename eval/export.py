@@ -1,8 +1,9 @@
-"""Share a model: `python -m eval.export run=runs/NAME [out=DIR] [to=hub:owner/name] [weights=ema|raw]`
+"""Share a model: `python -m eval.export run=runs/NAME [out=DIR] [to=hub:owner/name]
+[weights=ema|raw]`
 
-`out` gets `model.safetensors` and `config.json`, see `eval/exported.py`; `to` pushes them to the Hugging Face hub.
-`run` may itself be such a folder or `hub:owner/name[@revision]`: with `out`, that pulls. `eval.solve run=` takes all
-three.
+`out` gets `model.safetensors` and `config.json`, see `eval/exported.py`; `to` pushes them to the
+Hugging Face hub. `run` may itself be such a folder or `hub:owner/name[@revision]`: with `out`, that
+pulls. `eval.solve run=` takes all three.
 """
 
 import json
@@ -77,7 +78,9 @@ def share(trained: Trained, which: str) -> tuple[Exported, RecursiveModel]:
 
 
 def facts_of(task: dict, tensors: dict) -> Facts:
-    """Of a run's puzzles, without loading them: only ARC's identifiers are counted then, and the table has them."""
+    """Of a run's puzzles, without loading them: only ARC's identifiers are counted then, and the
+    table has them.
+    """
     facts, table = make_task(task).facts, tensors.get("encoder.puzzles.table")
     return facts if table is None else replace(facts, num_puzzle_identifiers=len(table))
 
@@ -102,7 +105,9 @@ def write(out: Path, description: Exported, model: RecursiveModel) -> None:
 
 
 def push(folder: Path, to: str) -> None:
-    """Upload to `hub:owner/name`; a repository that is not there yet is made, private. Raises UserError."""
+    """Upload to `hub:owner/name`; a repository that is not there yet is made, private. Raises
+    UserError.
+    """
     repository, revision = hub_parts(to, "to")
     try:
         from huggingface_hub import HfApi
@@ -144,14 +149,16 @@ def main(words: DictConfig) -> None:
         write(out, description, model)
         size = (out / WEIGHTS).stat().st_size
         print(
-            f"{options.out or 'weights'}: {description.weights} weights, {size:,} bytes, sha256 {description.sha256}"
+            f"{options.out or 'weights'}: {description.weights} "
+            f"weights, {size:,} bytes, sha256 {description.sha256}"
         )
         if options.to:
             push(out, options.to)
             print(f"pushed to {options.to}; a new repository is private until you publish it")
     if description.task["source"] is None:
         print(
-            "note: the puzzles were files, which are not shared; eval.solve takes theirs as source=PATH"
+            "note: the puzzles were files, which are not "
+            "shared; eval.solve takes theirs as source=PATH"
         )
 
 

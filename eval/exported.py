@@ -3,8 +3,9 @@
     model.safetensors   the weights, averaged or raw
     config.json         what `Exported` says: enough to build the model and to examine it as its run was
 
-Nothing is pickled, and nothing in the files is imported or evaluated: names select from registries, unknown keys are
-refused, and the tensors must be exactly those of the model that the JSON describes. `eval.export` writes such folders.
+Nothing is pickled, and nothing in the files is imported or evaluated: names select from registries,
+unknown keys are refused, and the tensors must be exactly those of the model that the JSON
+describes. `eval.export` writes such folders.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -86,7 +87,10 @@ def read(folder: Path) -> Exported:
 
 
 def load(folder: Path, exported: Exported, facts: Facts, device: torch.device) -> RecursiveModel:
-    """The model, for puzzles of such facts. Raises UserError where they are not what it was trained on."""
+    """The model, for puzzles of such facts.
+
+    Raises UserError where they are not what it was trained on.
+    """
     refuse_other(exported, facts, folder)
     model = weights.read(folder / WEIGHTS, exported.model, exported.facts, device)
     if checkpoint.digest(model) != exported.sha256:
@@ -103,7 +107,9 @@ def refuse_other(exported: Exported, facts: Facts, folder: Path) -> None:
 
 
 def shareable(task: dict[str, Any]) -> dict[str, Any]:
-    """The options of a task without the paths of this machine, which are of no use elsewhere and nobody's business."""
+    """The options of a task without the paths of this machine, which are of no use elsewhere and
+    nobody's business.
+    """
     return task if is_anywhere(task["source"]) else task | {"source": None}
 
 
@@ -142,7 +148,9 @@ def is_pair(value: Any) -> bool:
 
 
 def check(exported: Exported) -> None:
-    """Raises UserError for the first value out of its range; bounds are lower for what strangers share."""
+    """Raises UserError for the first value out of its range; bounds are lower for what strangers
+    share.
+    """
     exported.check(shared=True)
     source = exported.task.get("source")
     if source is not None and not is_anywhere(source):

@@ -1,4 +1,5 @@
-"""Load a trained model for use: of a run, of a folder that `eval.export` wrote, or of one on the hub.
+"""Load a trained model for use: of a run, of a folder that `eval.export` wrote, or of one on the
+hub.
 
 trained = open_run("runs/sudoku-trm")
 task, splits = trained.puzzles()
@@ -51,7 +52,10 @@ class Trained:
         return make_depth(self.config.depth, self.config.model.recursions, self.gradient()).full
 
     def model(self, facts: Facts, weights: str, device: torch.device) -> RecursiveModel:
-        """The model, with its averaged weights ("ema") or its raw ones. Raises UserError if it has none."""
+        """The model, with its averaged weights ("ema") or its raw ones.
+
+        Raises UserError if it has none.
+        """
         if isinstance(self.config, Exported):
             return self.exported_model(facts, weights, device)
         path, state = newest_state(self.path)
@@ -69,7 +73,10 @@ class Trained:
 
 
 def open_run(run: str | Path) -> Trained:
-    """What `run=` names: runs/NAME, an exported folder or hub:owner/name[@revision]. Raises UserError."""
+    """What `run=` names: runs/NAME, an exported folder or hub:owner/name[@revision].
+
+    Raises UserError.
+    """
     path = exported.folder_of(str(run))
     if exported.is_exported(path):
         return Trained(path, exported.read(path))
@@ -79,7 +86,10 @@ def open_run(run: str | Path) -> Trained:
 
 
 def newest_state(run: Path) -> tuple[Path, dict]:
-    """The newest good checkpoint of a run and what is in it. Raises UserError if the run has none."""
+    """The newest good checkpoint of a run and what is in it.
+
+    Raises UserError if the run has none.
+    """
     found = checkpoint.newest_good(run / "checkpoints", warn)
     if found is None:
         raise UserError(f"{run} has no checkpoint yet; train longer or use a smaller save_every=")
@@ -87,7 +97,9 @@ def newest_state(run: Path) -> tuple[Path, dict]:
 
 
 def weights_of(state: dict, weights: str) -> dict:
-    """The averaged or the raw weights in a checkpoint; where nothing was averaged, they are the same."""
+    """The averaged or the raw weights in a checkpoint; where nothing was averaged, they are the
+    same.
+    """
     if weights not in ("ema", "raw"):
         raise UserError(f"weights={weights} is unknown; use weights=ema or weights=raw")
     found = (weights == "ema" and state.get("ema")) or state.get("model")

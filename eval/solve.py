@@ -1,8 +1,10 @@
-"""How much of a split does a model solve? `python -m eval.solve run=runs/NAME [split=test] [halt=true] [json=FILE]`
+"""How much of a split does a model solve? `python -m eval.solve run=runs/NAME [split=test]
+[halt=true] [json=FILE]`
 
 `run` may also be a folder that `eval.export` wrote, or one on the hub, `hub:owner/name[@revision]`.
-The evaluation inside training is this `solve`. Every puzzle gets all segments, as in the references, unless `halt`
-takes the answer at the first segment where the halting head says that it is finished.
+The evaluation inside training is this `solve`. Every puzzle gets all segments, as in the
+references, unless `halt` takes the answer at the first segment where the halting head says that it
+is finished.
 
 B batch, N puzzles, S cells, K segments.
 """
@@ -78,7 +80,8 @@ class Slots:
         return (self.puzzles * self.most + self.segments).tolist()
 
     def advance(self, wants: np.ndarray | None) -> np.ndarray:
-        """One segment more. (B,) bool: the slots whose puzzle has left, at its last segment or where it `wants`.
+        """One segment more. (B,) bool: the slots whose puzzle has left, at its last segment or
+        where it `wants`.
 
         They get the next puzzles, in order.
         """
@@ -112,8 +115,8 @@ class Solver:
     def __call__(self, rows: Rows, facts: Facts) -> Attempt:
         """Attempt all `rows` (N of them, at least one).
 
-        A slot whose puzzle is finished takes the next one, so the model always sees one batch size; slots that find no
-        more puzzles repeat the last, unseen.
+        A slot whose puzzle is finished takes the next one, so the model always sees one batch size;
+        slots that find no more puzzles repeat the last, unseen.
         """
         self.model.eval()
         slots = Slots(min(self.batch, len(rows.inputs)), len(rows.inputs), self.segments)
@@ -167,7 +170,9 @@ def solve(
     limit: int | None = None,
     votes: int = 0,
 ) -> dict:
-    """Metrics of `solver` on the first `limit` examples of a split; with `votes`, ARC's pass@k and submission too."""
+    """Metrics of `solver` on the first `limit` examples of a split; with `votes`, ARC's pass@k and
+    submission too.
+    """
     if votes:
         return solve_by_votes(solver, task, split, limit, votes)
     rows = puzzles.rows(slice(limit))
@@ -175,7 +180,10 @@ def solve(
 
 
 def solve_by_votes(solver: Solver, task: Task, split: str, limit: int | None, votes: int) -> dict:
-    """ARC's answer from many augmentations. The metrics of single answers are those of the tasks as they are."""
+    """ARC's answer from many augmentations.
+
+    The metrics of single answers are those of the tasks as they are.
+    """
     if not isinstance(task, ARC) or split != "test" or limit is not None:
         raise UserError("votes are for all of the test split of task=arc; leave the option out")
     rows, where = task.views(split, votes)

@@ -1,8 +1,9 @@
 """How fast does a configuration train? `python -m eval.speed [words of train.py] [repeats=5]`
 
-A word with choices, as in `model.mix=attention,mixer`, times them in turn, A B A B, and prints each one's ratio to the
-first: ratios hold where a shared machine's speed drifts. Puzzles are random tokens of the task's shape. What
-`deterministic=false,true` costs on CUDA is asked like this too; cuBLAS then has that option's workspace in both.
+A word with choices, as in `model.mix=attention,mixer`, times them in turn, A B A B, and prints each
+one's ratio to the first: ratios hold where a shared machine's speed drifts. Puzzles are random
+tokens of the task's shape. What `deterministic=false,true` costs on CUDA is asked like this too;
+cuBLAS then has that option's workspace in both.
 """
 
 import os
@@ -91,7 +92,8 @@ def main(words: list[str]) -> None:
     for k, trainer in trainers.items():
         step, ratio = median(times[k]), median(a / b for a, b in zip(times[k], first, strict=True))
         print(
-            f"| {k} | {parameter_count(trainer.model):,} | {step:.3f} | {trainer.batch / step:,.0f} | {ratio:.2f} |"
+            f"| {k} | {parameter_count(trainer.model):,} | "
+            f"{step:.3f} | {trainer.batch / step:,.0f} | {ratio:.2f} |"
         )
     if torch.cuda.is_available():
         print(

@@ -1,7 +1,8 @@
 """Valid puzzle files, and seeded ways to spoil them: the input of `tests/test_fuzz.py`.
 
-A way takes (rng, thing) and gives a new thing. `spoilt` applies a few of them, none included, so that what must be
-accepted is drawn as well. Nothing here knows which results are valid: that is for `tests/oracle.py` to say.
+A way takes (rng, thing) and gives a new thing. `spoilt` applies a few of them, none included, so
+that what must be accepted is drawn as well. Nothing here knows which results are valid: that is for
+`tests/oracle.py` to say.
 """
 
 import copy
@@ -163,7 +164,9 @@ def change_rows(rng: Rng, rows: list[list[str]]) -> list[list[str]]:
 
 
 def change_both(rng: Rng, rows: list[list[str]]) -> list[list[str]]:
-    """The same change in every long field of a row, so that they still agree: lines swapped, or two characters."""
+    """The same change in every long field of a row, so that they still agree: lines swapped, or two
+    characters.
+    """
     rows = [list(row) for row in rows]
     row = pick(rng, rows)
     seed = int(rng.integers(1 << 31))

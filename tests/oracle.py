@@ -1,7 +1,9 @@
-"""What a puzzle file holds, read by rules as dumb as they come: the judge of the readers in `tests/test_fuzz.py`.
+"""What a puzzle file holds, read by rules as dumb as they come: the judge of the readers in
+`tests/test_fuzz.py`.
 
-Nothing here shares code with the readers: characters go through a table of states, grids are lists of lists. Each
-function returns what the file means, or raises `Wrong` with the rows (any of them may be named) that make it none.
+Nothing here shares code with the readers: characters go through a table of states, grids are lists
+of lists. Each function returns what the file means, or raises `Wrong` with the rows (any of them
+may be named) that make it none.
 """
 
 import ast
@@ -25,7 +27,8 @@ class Unclear(Wrong):
     """The file may be read or refused."""
 
 
-# CSV, by RFC 4180: a quote inside an unquoted field is a character; after a closing quote comes a comma or the end
+# CSV, by RFC 4180: a quote inside an unquoted field is a character; after a closing quote comes a
+# comma or the end
 
 
 def unpacked(content: bytes) -> bytes:
@@ -37,7 +40,9 @@ def unpacked(content: bytes) -> bytes:
 
 
 def lines_of(content: bytes) -> list[tuple[int, str | None]]:
-    """(number, text) of each line; the text is None where no line can be read, and nothing comes after."""
+    """(number, text) of each line; the text is None where no line can be read, and nothing comes
+    after.
+    """
     lines: list[tuple[int, str | None]] = []
     for number, line in enumerate(re.findall(rb"[^\n]*\n|[^\n]+", content), 1):
         text = None
@@ -53,7 +58,9 @@ def lines_of(content: bytes) -> list[tuple[int, str | None]]:
 
 
 def records_of(content: bytes) -> tuple[list[tuple[int, list[str]]], int | None]:
-    """The records, each with the number of its last line, and the line at which reading has to stop."""
+    """The records, each with the number of its last line, and the line at which reading has to
+    stop.
+    """
     records, fields, field, quoted = [], [], "", None
     for number, text in lines_of(content):
         if text is None:
@@ -90,7 +97,9 @@ def records_of(content: bytes) -> tuple[list[tuple[int, list[str]]], int | None]
 
 
 def table(content: bytes, cells: int) -> tuple[list[tuple[int, str, str]], int | None]:
-    """(line, question, answer) of the rows up to the first that has no such shape, and the line of that row."""
+    """(line, question, answer) of the rows up to the first that has no such shape, and the line of
+    that row.
+    """
     records, stop = records_of(content)
     if not records:
         raise Wrong({stop or 1})
@@ -111,7 +120,9 @@ def table(content: bytes, cells: int) -> tuple[list[tuple[int, str, str]], int |
 
 
 def puzzles(content: bytes, cells: int, judge) -> list[tuple[int, list[int], list[int]]]:
-    """(line, input tokens, label tokens) of every row; `judge` gives the tokens of a question and its answer."""
+    """(line, input tokens, label tokens) of every row; `judge` gives the tokens of a question and
+    its answer.
+    """
     rows, stop = table(content, cells)
     if stop is not None:
         raise Wrong({stop})
@@ -127,7 +138,10 @@ def puzzles(content: bytes, cells: int, judge) -> list[tuple[int, list[int], lis
 def sudoku(
     question: str, answer: str, side: int, box: tuple[int, int]
 ) -> tuple[list[int], list[int]] | None:
-    """Tokens of a Sudoku and its solution, None if they are not one. Boxes are `box` rows and columns."""
+    """Tokens of a Sudoku and its solution, None if they are not one.
+
+    Boxes are `box` rows and columns.
+    """
     digits = "123456789"[:side]
     if any(c not in digits for c in answer) or any(c not in digits + ".0" for c in question):
         return None
@@ -314,7 +328,9 @@ def integer(stated: dict, key: str, low: int, high: int) -> int:
 
 
 def facts(stated: Any, notes: Any) -> tuple:
-    """(tokens, grid, box, pad, ignored label, blank identifier, identifiers) that a dataset.json states."""
+    """(tokens, grid, box, pad, ignored label, blank identifier, identifiers) that a dataset.json
+    states.
+    """
     if type(stated) is not dict or type(notes) is not dict:
         raise Wrong
     tokens, cells = integer(stated, "vocab_size", 1, 256), integer(stated, "seq_len", 1, 65536)
@@ -386,7 +402,9 @@ def value_of(files: dict[str, bytes], path: str) -> Any:
 
 
 def folder(files: dict[str, bytes]) -> tuple[tuple, dict[str, dict], list[str]]:
-    """Facts, {split: arrays as nested lists} and names of a data set, from the bytes of its files by relative path."""
+    """Facts, {split: arrays as nested lists} and names of a data set, from the bytes of its files
+    by relative path.
+    """
     notes = value_of(files, "tinyreason.json") if "tinyreason.json" in files else {}
     present = [
         name

@@ -1,11 +1,11 @@
 """Does a model of ours compute what the reference computed? `python -m tests.parity FILE.npz`
 
-A file holds one tiny reference model, float32 on CPU: its configuration, weights, one batch, and what it computed; of
-HRM and TRM here, over three segments with the carry kept; of the others in `tests/zoo/`. Prints one JSON line of the
-largest differences, exit code 1 beyond the tolerances.
+A file holds one tiny reference model, float32 on CPU: its configuration, weights, one batch, and
+what it computed; of HRM and TRM here, over three segments with the carry kept; of the others in
+`tests/zoo/`. Prints one JSON line of the largest differences, exit code 1 beyond the tolerances.
 
-Each segment of HRM and TRM starts from the recorded carry of the one before: with random weights the recursion
-amplifies rounding.
+Each segment of HRM and TRM starts from the recorded carry of the one before: with random weights
+the recursion amplifies rounding.
 """
 
 import json
@@ -59,7 +59,10 @@ NAMES = [  # the reference's names -> ours
 
 
 class Golden:
-    """One recorded file of HRM or TRM, and our model with its weights. `gradient` replaces the published scheme."""
+    """One recorded file of HRM or TRM, and our model with its weights.
+
+    `gradient` replaces the published scheme.
+    """
 
     def __init__(self, path: Path, gradient: Gradient | None = None):
         self.data = dict(np.load(path, allow_pickle=False))

@@ -1,4 +1,6 @@
-"""ARC: the published encoding and augmentation, what training may see, votes by hand, and files that are wrong."""
+"""ARC: the published encoding and augmentation, what training may see, votes by hand, and files
+that are wrong.
+"""
 
 import hashlib
 import json

@@ -1,6 +1,8 @@
-"""What a loop costs: the published figures, closed form against measurement to the last FLOP and byte, and invariants.
+"""What a loop costs: the published figures, closed form against measurement to the last FLOP and
+byte, and invariants.
 
-Reference: B. Huang, "Loop-Model FLOPs and Memory in an Ablation Chain" (Husky's Log, Apr 2026), B=T=32, D=256, K=6.
+Reference: B. Huang, "Loop-Model FLOPs and Memory in an Ablation Chain" (Husky's Log, Apr 2026),
+B=T=32, D=256, K=6.
 """
 
 import json
@@ -182,7 +184,9 @@ def test_saved_memory_is_what_waits_at_one_time_each_save_counted():
 
 
 def gradients(name: str, sizes: Sizes = SMALL) -> dict[str, torch.Tensor]:
-    """Of the first training interval, from the same weights and inputs for every row that shares its block."""
+    """Of the first training interval, from the same weights and inputs for every row that shares
+    its block.
+    """
     program = chain.Program(ROWS[name], sizes, torch.float64)
     program.first_interval()
     return {name: p.grad for name, p in program.named_parameters()}
@@ -275,7 +279,9 @@ def test_an_interval_begins_without_gradients(name):
 
 
 def test_reentrant_checkpointing_would_drop_the_gradient(monkeypatch):
-    """The trap: neither state nor input needs a gradient, so the reentrant kind gives the cell none."""
+    """The trap: neither state nor input needs a gradient, so the reentrant kind gives the cell
+    none.
+    """
 
     def reentrant(*args, use_reentrant: bool):
         assert not use_reentrant

@@ -1,4 +1,6 @@
-"""The stream of training puzzles: determinism (a draw is a function of seed and number), invariants of an epoch."""
+"""The stream of training puzzles: determinism (a draw is a function of seed and number), invariants
+of an epoch.
+"""
 
 import numpy as np
 import pytest
@@ -39,7 +41,10 @@ def singles(n: int, copies: int = 1) -> Puzzles:
 
 
 def grouped(groups: list[list[int]], copies: int = 1) -> Puzzles:
-    """`groups[g][p]` is the number of examples of a puzzle. An example's input is (group, puzzle, example)."""
+    """`groups[g][p]` is the number of examples of a puzzle.
+
+    An example's input is (group, puzzle, example).
+    """
     puzzles = [(g, p, n) for g, sizes in enumerate(groups) for p, n in enumerate(sizes)]
     inputs = np.array([(g, p, e) for g, p, n in puzzles for e in range(n)], np.uint8)
     edges = np.cumsum([0, *(n for *_, n in puzzles)], dtype=np.int32)
@@ -135,7 +140,9 @@ def test_an_epoch_visits_each_group_once_where_puzzles_differ_in_size():
 
 
 def test_a_pass_over_stored_augmentations_visits_every_group_once():
-    """Groups of several puzzles, as in the folders of HRM and TRM: a visit picks one puzzle of the group."""
+    """Groups of several puzzles, as in the folders of HRM and TRM: a visit picks one puzzle of the
+    group.
+    """
     groups, puzzles = 6, 8
     drawn = Stream(grouped([[1] * puzzles] * groups), as_stored, seed=0).rows(0, 40 * groups).inputs
     passes = drawn[:, 0].reshape(-1, groups)
@@ -143,7 +150,9 @@ def test_a_pass_over_stored_augmentations_visits_every_group_once():
 
 
 def test_passes_over_stored_augmentations_differ_in_order_and_in_what_they_pick():
-    """Each pass picks anew: after 64 passes over groups of 8 puzzles, every puzzle was seen, about equally often."""
+    """Each pass picks anew: after 64 passes over groups of 8 puzzles, every puzzle was seen, about
+    equally often.
+    """
     groups, puzzles, passes = 6, 8, 64
     drawn = (
         Stream(grouped([[1] * puzzles] * groups), as_stored, seed=0).rows(0, passes * groups).inputs

@@ -1,9 +1,11 @@
-"""Hostile puzzle files: 10,000 for each reader, each refused in one line or read for exactly what it is.
+"""Hostile puzzle files: 10,000 for each reader, each refused in one line or read for exactly what
+it is.
 
 The first 300 are in the quick set, the others behind `-m hostile`.
 
-The files are spoilt by seed (`tests/fuzz.py`) and judged by readers that share nothing with ours (`tests/oracle.py`).
-The memory is measured in a process of its own: peak resident size, over what the imports took.
+The files are spoilt by seed (`tests/fuzz.py`) and judged by readers that share nothing with ours
+(`tests/oracle.py`). The memory is measured in a process of its own: peak resident size, over what
+the imports took.
 """
 
 import gzip
@@ -46,13 +48,17 @@ HEADER = ["source", "question", "answer", "rating"]
 
 
 class Tally:
-    """What became of the files: how many were read, and the reasons of the refusals, without their numbers."""
+    """What became of the files: how many were read, and the reasons of the refusals, without their
+    numbers.
+    """
 
     def __init__(self) -> None:
         self.read, self.reasons = 0, Counter()
 
     def judge(self, case: int, path: Path, read, expect) -> None:
-        """`read()` must give what `expect()` gives, or refuse what it refuses, in one line that begins with `path`."""
+        """`read()` must give what `expect()` gives, or refuse what it refuses, in one line that
+        begins with `path`.
+        """
         try:
             wanted, wrong = expect(), None
         except oracle.Wrong as error:
@@ -93,7 +99,9 @@ def rows_of(found) -> list[tuple[int, list[int], list[int]]]:
 
 
 def csv_case(rng, case: int, directory: Path, lines: list[list[str]]) -> tuple[Path, bytes]:
-    """A spoilt file of three of the `lines`; its content before compression, by the oracle's reckoning."""
+    """A spoilt file of three of the `lines`; its content before compression, by the oracle's
+    reckoning.
+    """
     chosen = [lines[i] for i in rng.integers(len(lines), size=3)]
     name, content = fuzz.csv_file(rng, [HEADER, *chosen])
     path = directory / name

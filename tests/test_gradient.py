@@ -1,4 +1,6 @@
-"""The gradient schemes beyond truncation: reference (linear algebra at a fixed point, in float64), invariants."""
+"""The gradient schemes beyond truncation: reference (linear algebra at a fixed point, in float64),
+invariants.
+"""
 
 from typing import NamedTuple
 

@@ -91,7 +91,8 @@ def test_a_norm_with_a_weight_is_the_norm_times_it():
     assert norm(x.bfloat16()).dtype == torch.bfloat16
 
 
-PLACED = {  # what each placement computes of h and f, n1 the first norm that is made and n2 the second
+# what each placement computes of h and f, n1 the first norm that is made and n2 the second
+PLACED = {
     "post": lambda h, f, n1, n2: n1(h + f(h)),
     "pre": lambda h, f, n1, n2: h + f(n1(h)),
     "sandwich": lambda h, f, n1, n2: n2(h + f(n1(h))),

@@ -58,7 +58,9 @@ def grids(*texts: str) -> np.ndarray:
 
 
 def slow_search(inputs: np.ndarray) -> tuple[list[int], int]:
-    """An own plain breadth-first search: the path by the published rule, and how many shortest paths there are."""
+    """An own plain breadth-first search: the path by the published rule, and how many shortest
+    paths there are.
+    """
     side = round(len(inputs) ** 0.5)
     start, goal = list(inputs).index(START), list(inputs).index(GOAL)
     parent, steps, ways, queue = {start: None}, {start: 0}, {start: 1}, deque([start])
@@ -276,7 +278,9 @@ def test_padding_or_nonsense_tokens_are_not_an_answer():
 
 
 def is_chain(inputs: np.ndarray, answer: np.ndarray) -> bool:
-    """Another definition of a path: one piece, S and G with one neighbour in it, every other cell with two."""
+    """Another definition of a path: one piece, S and G with one neighbour in it, every other cell
+    with two.
+    """
     cells = {divmod(cell, 4) for cell in drawn_path(answer)}
     beside = {
         (y, x): [c for c in ((y + 1, x), (y, x - 1), (y, x + 1), (y - 1, x)) if c in cells]

@@ -1,4 +1,6 @@
-"""What the seam promises a model: a toy for each promise, trained by the real trainer, found by its name alone."""
+"""What the seam promises a model: a toy for each promise, trained by the real trainer, found by its
+name alone.
+"""
 
 from dataclasses import dataclass, replace
 from typing import NamedTuple

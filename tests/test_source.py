@@ -48,7 +48,10 @@ FILES = [
 
 
 def complaints(source: str) -> list[str]:
-    """What in Python source could run, unpickle or unpack what it reads. Comments and strings do not count."""
+    """What in Python source could run, unpickle or unpack what it reads.
+
+    Comments and strings do not count.
+    """
     found = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):

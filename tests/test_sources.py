@@ -1,4 +1,6 @@
-"""Where puzzles come from: CSV files, the hub, the folder on disk; every hostile one refused in one line."""
+"""Where puzzles come from: CSV files, the hub, the folder on disk; every hostile one refused in one
+line.
+"""
 
 import gzip
 import io

@@ -212,7 +212,9 @@ def test_one_file_and_filters(tmp_path: Path, made):
 
 
 def test_symmetric_rows(tmp_path: Path, made):
-    """A training row that comes back in disguise is left out; in the test file it is refused, with both rows named."""
+    """A training row that comes back in disguise is left out; in the test file it is refused, with
+    both rows named.
+    """
     inputs, labels = made
     drawn = symmetry.draw(len(inputs), 6, random(2))
     twins = drawn.apply(inputs), drawn.apply(labels)

@@ -1,4 +1,6 @@
-"""The Sudoku engine: reference (a SAT solver, the published puzzles, all of 4x4), determinism, invariants."""
+"""The Sudoku engine: reference (a SAT solver, the published puzzles, all of 4x4), determinism,
+invariants.
+"""
 
 import csv
 import hashlib
@@ -25,7 +27,8 @@ GENERATED_SHA256 = {
     (6, 12, 0): "1cf6e5b9ee3e94bcf4606cd634d9f874531346f2e61325048eaeccedb1f2e47d",
     (9, None, 1): "abe6a6248cd37f08b29c04263a1ceff37779aa1ab241fd38ee063173fd7b5cec",
 }
-NO_SOLUTION = ".....5.8....6.1.43..........1.5........1.6...3.......553.....61........4........."  # takes naive solvers minutes
+# takes naive solvers minutes
+NO_SOLUTION = ".....5.8....6.1.43..........1.5........1.6...3.......553.....61........4........."
 EMPTY = "." * 81
 
 
@@ -74,7 +77,9 @@ def sat_count(side: int, puzzle: tuple[int, ...]) -> int:
 
 @pytest.mark.parametrize("side", [4, 6, 9])
 def test_counts_agree_with_sat(side: int):
-    """Puzzles with none, one and several solutions: random cells of a full grid, in half of them one digit changed."""
+    """Puzzles with none, one and several solutions: random cells of a full grid, in half of them
+    one digit changed.
+    """
     rng, counts = random(side), []
     for trial in range(40):
         grid = np.array(full_grid(side, rng))
@@ -104,7 +109,9 @@ def test_published_answers():
 
 
 def test_key_tells_all_classes_of_4x4():
-    """There are 288 grids of side 4 in 2 classes, and 85,632 minimal puzzles in 36 classes (Russell 2006)."""
+    """There are 288 grids of side 4 in 2 classes, and 85,632 minimal puzzles in 36 classes (Russell
+    2006).
+    """
     b = board(4)
     grids = tokens([b.digits(x) for x, _ in search(b, b.full, 0)])
     assert grids.shape == (288, 16)
@@ -137,7 +144,9 @@ def test_cap():
 
 
 def test_a_puzzle_that_defeats_search_is_given_up():
-    """Stopping is what is tested: proving that it has no solution would take a thousand times longer."""
+    """Stopping is what is tested: proving that it has no solution would take a thousand times
+    longer.
+    """
     assert count_solutions(9, NO_SOLUTION, node_cap=300) is None
 
 
@@ -217,7 +226,9 @@ def test_symmetries(side: int):
 
 
 def test_key_separates():
-    """Swapping two rows of different bands, or transposing a 6x6 puzzle's givens, makes another puzzle."""
+    """Swapping two rows of different bands, or transposing a 6x6 puzzle's givens, makes another
+    puzzle.
+    """
     inputs, labels = some(9, 4)
     swapped = [
         a.reshape(-1, 9, 9)[:, [3, 1, 2, 0, 4, 5, 6, 7, 8]].reshape(-1, 81)
@@ -259,7 +270,9 @@ def test_cells_and_digits_are_independent():
 
 
 def test_marginals_of_9x9():
-    """Any digit goes anywhere, any cell goes anywhere, rows that share a band still do, half are transposed."""
+    """Any digit goes anywhere, any cell goes anywhere, rows that share a band still do, half are
+    transposed.
+    """
     drawn = symmetry.draw(20_000, 9, random(8))
     assert (drawn.tokens[:, :2] == [0, 1]).all()
     for digit in range(2, 11):

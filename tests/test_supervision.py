@@ -1,4 +1,6 @@
-"""Which reads are scored: reference (Ouro's recorded losses on given logits and gates), and invariants."""
+"""Which reads are scored: reference (Ouro's recorded losses on given logits and gates), and
+invariants.
+"""
 
 import math
 

@@ -1,4 +1,6 @@
-"""A tracker cannot stop a run: no package, no key, no server, a failure on the way: one warning, and on it goes."""
+"""A tracker cannot stop a run: no package, no key, no server, a failure on the way: one warning,
+and on it goes.
+"""
 
 import os
 import subprocess
@@ -14,7 +16,8 @@ from tests import tiny
 
 ROOT = Path(__file__).parents[1]
 WORDS = (
-    "task=sudoku scale=small task.side=4 task.train_puzzles=4 task.valid_puzzles=0 task.test_puzzles=2 batch=2 "
+    "task=sudoku scale=small task.side=4 task.train_puzzles=4 "
+    "task.valid_puzzles=0 task.test_puzzles=2 batch=2 "
     "model.width=16 model.heads=2 model.layers=1 steps=4 log_every=1 logger=wandb name=run"
 )
 

@@ -1,4 +1,6 @@
-"""Every model of the registry, found there: it trains, resumes, recomputes, is exported, counted and published right."""
+"""Every model of the registry, found there: it trains, resumes, recomputes, is exported, counted
+and published right.
+"""
 
 import pytest
 import torch
@@ -110,7 +112,9 @@ def test_the_published_count_of_a_small_relaxed_model():
 
 
 def test_huginn_starts_as_published():
-    """arXiv 2502.05171: s_0 has deviation .9866 sqrt(2/5), cut at 3 deviations; so have all matrices theirs."""
+    """arXiv 2502.05171: s_0 has deviation .9866 sqrt(2/5), cut at 3 deviations; so have all
+    matrices theirs.
+    """
     model = tiny.model("huginn", width=256, heads=4)
     x = torch.zeros(64, 16, 256)
     trainer = trainer_of("huginn", "model.width=64")

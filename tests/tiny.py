@@ -88,7 +88,10 @@ def segment(
     gradient: Gradient = FULL,
     every: bool = False,
 ) -> Trace:
-    """One segment of a batch, from the model's start or from a state. The depth says how far the gradient goes."""
+    """One segment of a batch, from the model's start or from a state.
+
+    The depth says how far the gradient goes.
+    """
     begun = torch.full((len(batch),), int(state is not None), dtype=torch.int32)
     state = model.start(model.encode(batch), NoNoise()) if state is None else state
     carry = Carry(state, batch, begun, torch.zeros(len(batch), dtype=torch.bool))

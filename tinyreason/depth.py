@@ -1,7 +1,7 @@
 """How many recursions a segment has.
 
-A model states the number that it was published with; a depth rule follows it or draws anew for each step. Evaluation
-takes the stated number always.
+A model states the number that it was published with; a depth rule follows it or draws anew for each
+step. Evaluation takes the stated number always.
 """
 
 import math
@@ -64,10 +64,11 @@ class PoissonConfig(DepthConfig):
 
 
 class Poisson(DepthRule):
-    """1 + Poisson(rate), log rate ~ N(log r - sigma^2 / 2, sigma^2), so the mean is r + 1, r what the model states.
+    """1 + Poisson(rate), log rate ~ N(log r - sigma^2 / 2, sigma^2), so the mean is r + 1, r what
+    the model states.
 
-    Source: Huginn, arXiv 2502.05171, sigma 1/2: a long tail, and many steps of few recursions. Of a model with cycles,
-    whole cycles are drawn.
+    Source: Huginn, arXiv 2502.05171, sigma 1/2: a long tail, and many steps of few recursions. Of a
+    model with cycles, whole cycles are drawn.
     """
 
     Config = PoissonConfig
@@ -90,5 +91,7 @@ def make_depth(config: DepthConfig, recursions: int, gradient: Gradient) -> Dept
 
 
 def generator_of(seed: int, step: int) -> torch.Generator:
-    """The generator of a step, on the CPU: a function of its arguments, so there is nothing to save."""
+    """The generator of a step, on the CPU: a function of its arguments, so there is nothing to
+    save.
+    """
     return torch.Generator().manual_seed(seed_of(seed, STEP_SEED + step))

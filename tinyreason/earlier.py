@@ -1,4 +1,6 @@
-"""What earlier versions wrote, as this one says it: options that have another name now, and states of another form."""
+"""What earlier versions wrote, as this one says it: options that have another name now, and states
+of another form.
+"""
 
 import re
 from copy import deepcopy
@@ -27,7 +29,10 @@ ADDED_TO_RUNS = {  # options that are newer than some saved runs, and what those
 
 
 def options(config: dict[str, Any]) -> dict[str, Any]:
-    """The options of a run or of an export, whichever version saved them. What is unknown stays as it is."""
+    """The options of a run or of an export, whichever version saved them.
+
+    What is unknown stays as it is.
+    """
     config = deepcopy(config)
     model = config.get("model")
     if not isinstance(model, dict):

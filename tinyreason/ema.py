@@ -1,8 +1,8 @@
 """The moving average of the weights that is evaluated and shared (EMA, decay 0.999 in TRM).
 
-Own and not torch's AveragedModel: that one moves its step counter to the device at every update, which makes the host
-wait once a step on CUDA, and copies every buffer, the puzzle table among them. Equal to TRM's from the first step on:
-no warm-up, no bias correction, buffers not averaged.
+Own and not torch's AveragedModel: that one moves its step counter to the device at every update,
+which makes the host wait once a step on CUDA, and copies every buffer, the puzzle table among them.
+Equal to TRM's from the first step on: no warm-up, no bias correction, buffers not averaged.
 """
 
 from copy import deepcopy
@@ -14,7 +14,9 @@ from tinyreason.puzzle_embedding import share_tables
 
 
 class EMA:
-    """`module` holds the averaged weights of `model`: w = decay w + (1 - decay) model's w at each update."""
+    """`module` holds the averaged weights of `model`: w = decay w + (1 - decay) model's w at each
+    update.
+    """
 
     def __init__(self, model: nn.Module, decay: float):
         self.decay = decay

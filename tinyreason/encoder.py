@@ -1,6 +1,7 @@
 """From a batch to what is injected at every recursion, and from a state to what is read off it.
 
-Prefix tokens stand before the cells: the first carries the puzzle embedding and is what the halting head reads.
+Prefix tokens stand before the cells: the first carries the puzzle embedding and is what the halting
+head reads.
 
 Sources: HRM, arXiv 2506.21734; TRM, arXiv 2510.04871.
 
@@ -22,10 +23,11 @@ POSITIONS = ("rotary", "learned", "grid", "none")
 
 
 class Encoder(nn.Module):
-    """Prefix and cells, with positions, times `scale`: what is injected at every recursion. Batch -> (B S D).
+    """Prefix and cells, with positions, times `scale`: what is injected at every recursion. Batch
+    -> (B S D).
 
-    The first prefix token carries the puzzle embedding (zero where there is none); the others are zero, as registers.
-    HRM, TRM and Huginn scale by sqrt(D), which is `scale=None`.
+    The first prefix token carries the puzzle embedding (zero where there is none); the others are
+    zero, as registers. HRM, TRM and Huginn scale by sqrt(D), which is `scale=None`.
     """
 
     def __init__(
@@ -69,7 +71,9 @@ class Encoder(nn.Module):
 
 
 class Learned(nn.Module):
-    """A learned vector for each position, prefix included; the sum is scaled to keep variance. (B S D) -> (B S D)."""
+    """A learned vector for each position, prefix included; the sum is scaled to keep variance. (B S
+    D) -> (B S D).
+    """
 
     def __init__(self, length: int, width: int):
         super().__init__()
@@ -80,10 +84,11 @@ class Learned(nn.Module):
 
 
 class GridPositions(nn.Module):
-    """Learned vectors for row, column and box of each cell; none for the prefix. (B S D) -> (B S D).
+    """Learned vectors for row, column and box of each cell; none for the prefix. (B S D) -> (B S
+    D).
 
-    The cell knows its place on the grid, which one axis of positions hides. Not in the papers; priml's Sudoku log
-    reports +9 points for attention.
+    The cell knows its place on the grid, which one axis of positions hides. Not in the papers;
+    priml's Sudoku log reports +9 points for attention.
     """
 
     def __init__(self, facts: Facts, width: int, prefix: int):
@@ -107,7 +112,9 @@ class GridPositions(nn.Module):
 
 
 def make_positions(positions: str, facts: Facts, width: int, prefix: int) -> nn.Module:
-    """What is added to the embedded sequence, by its name in `model.positions`; rotary acts inside attention."""
+    """What is added to the embedded sequence, by its name in `model.positions`; rotary acts inside
+    attention.
+    """
     if positions in ("rotary", "none"):
         return nn.Identity()
     if positions == "learned":
@@ -116,10 +123,12 @@ def make_positions(positions: str, facts: Facts, width: int, prefix: int) -> nn.
 
 
 class Heads(nn.Module):
-    """Reads the answer off the cells, the halting logits off the first token. (B S D) -> (B cells V), (B 2) float32.
+    """Reads the answer off the cells, the halting logits off the first token. (B S D) -> (B cells
+    V), (B 2) float32.
 
-    The halting head starts at weight 0 and bias -5: nothing halts before it has been learnt. With `tied`, the answer is
-    read by the embedding of the tokens, which is handed in, and there is no other weight for it.
+    The halting head starts at weight 0 and bias -5: nothing halts before it has been learnt. With
+    `tied`, the answer is read by the embedding of the tokens, which is handed in, and there is no
+    other weight for it.
     """
 
     def __init__(self, vocab_size: int, width: int, prefix: int, tied: bool = False):

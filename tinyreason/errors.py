@@ -4,10 +4,12 @@ LONGEST = 1000  # characters
 
 
 class UserError(Exception):
-    """Bad input or a bad option. The message is one line: what is wrong, where, and what to type instead.
+    """Bad input or a bad option. The message is one line: what is wrong, where, and what to type
+    instead.
 
-    Command lines catch it, print `error: <message>` to stderr and leave with `exit_code`; nothing else is printed. What
-    a message quotes may come from a hostile file, so line ends and terminal codes in it are spelt out, and much is cut.
+    Command lines catch it, print `error: <message>` to stderr and leave with `exit_code`; nothing
+    else is printed. What a message quotes may come from a hostile file, so line ends and terminal
+    codes in it are spelt out, and much is cut.
     """
 
     exit_code = 2

@@ -1,11 +1,13 @@
 """The endless stream of training puzzles, augmented when drawn, with no waiting for the device.
 
-Draw number i of a run is a function of (seed, i) alone: it lies in epoch i // N, made of passes over all groups in
-which a visit picks one of the group's puzzles and brings all its examples, as in the references; augmentation is random
-by block of draws. So the position of a run in its data is one integer, on any machine and any device.
+Draw number i of a run is a function of (seed, i) alone: it lies in epoch i // N, made of passes
+over all groups in which a visit picks one of the group's puzzles and brings all its examples, as in
+the references; augmentation is random by block of draws. So the position of a run in its data is
+one integer, on any machine and any device.
 
-How many slots halted is known on the device alone. A window of coming draws therefore lies there, slots take from it by
-rank, and the host looks at the count only when the window might run out, at most every WINDOW steps.
+How many slots halted is known on the device alone. A window of coming draws therefore lies there,
+slots take from it by rank, and the host looks at the count only when the window might run out, at
+most every WINDOW steps.
 
 B batch, S cells, N examples of the training split.
 """
@@ -60,7 +62,9 @@ class Stream:
         return np.concatenate(passes)[:n]
 
     def one_pass(self, rng: np.random.Generator) -> np.ndarray:
-        """(draws, 2) int64: every group once, in random order; all examples of one of its puzzles, in random order."""
+        """(draws, 2) int64: every group once, in random order; all examples of one of its puzzles,
+        in random order.
+        """
         p = self.puzzles
         groups = rng.permutation(len(p.group_indices) - 1)
         first, count = p.group_indices[groups], np.diff(p.group_indices)[groups]
@@ -101,7 +105,9 @@ class Feed:
         self.sure = self.capacity  # draws that are surely left, whatever has halted
 
     def take(self, free: Tensor) -> Batch:
-        """(B,) bool -> B rows of which those at `free` slots are the next draws, in order; the others are fillers."""
+        """(B,) bool -> B rows of which those at `free` slots are the next draws, in order; the
+        others are fillers.
+        """
         if self.sure < len(free):
             self.start = self.position
             self.fill()

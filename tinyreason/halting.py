@@ -1,10 +1,12 @@
 """When a puzzle leaves its slot, and how that is learnt (the papers' ACT).
 
-A rule answers two questions of a segment's read: which slots are done, and what the halting head should have said. In
-training a slot also leaves at `segments`, and with probability `exploration` is made to stay for a random number of
-segments, drawn anew at every segment as in both references (HRM's paper draws it once for a puzzle).
+A rule answers two questions of a segment's read: which slots are done, and what the halting head
+should have said. In training a slot also leaves at `segments`, and with probability `exploration`
+is made to stay for a random number of segments, drawn anew at every segment as in both references
+(HRM's paper draws it once for a puzzle).
 
-Sources: HRM, arXiv 2506.21734, section 2 "ACT"; TRM, arXiv 2510.04871, section 4.6, and the references' code.
+Sources: HRM, arXiv 2506.21734, section 2 "ACT"; TRM, arXiv 2510.04871, section 4.6, and the
+references' code.
 
 B batch.
 """
@@ -48,7 +50,10 @@ class Halting(ABC):
 
     @torch.no_grad()
     def done(self, read: Read, segments: Tensor, generator: torch.Generator) -> Tensor:
-        """(B,) bool: the slots that a new puzzle takes over in training. `segments` (B,) counts the one just read."""
+        """(B,) bool: the slots that a new puzzle takes over in training.
+
+        `segments` (B,) counts the one just read.
+        """
         random = {"generator": generator, "device": segments.device}
         stay = torch.rand(segments.shape, **random) < self.exploration
         least = torch.randint(2, max(self.segments, 2) + 1, segments.shape, **random)
@@ -64,8 +69,9 @@ class Halting(ABC):
     ) -> dict[str, Loss]:
         """The losses of the halting head by name.
 
-        `correct` and `last` (B,) bool: the answer is exact; the slot is at its last segment. `ahead` is the read of the
-        segment after this one, without gradient, for a rule that `looks_ahead`.
+        `correct` and `last` (B,) bool: the answer is exact; the slot is at its last segment.
+        `ahead` is the read of the segment after this one, without gradient, for a rule that
+        `looks_ahead`.
         """
 
 
@@ -96,9 +102,11 @@ class Correctness(Halting):
 
 
 class QLearning(Halting):
-    """HRM: the head learns the values of halting and of going on, the latter bootstrapped from the next segment.
+    """HRM: the head learns the values of halting and of going on, the latter bootstrapped from the
+    next segment.
 
-    No replay and no target network: the batch is large enough (parallel Q-networks, arXiv 2407.04811).
+    No replay and no target network: the batch is large enough (parallel Q-networks, arXiv
+    2407.04811).
     """
 
     looks_ahead = True

@@ -1,15 +1,19 @@
 """The layers of the whole family; everything here is position-wise or one block deep.
 
 Unusual in them:
-- HRM's and TRM's blocks have no biases and no learned norms, and are normed *after* the residual; where the norms stand
-  and what else varies between papers is one `Style`
-- weights are float32 and cast to the activations' type where they are used, so bf16 training has float32 masters
-- LeCun initialisation, truncated at two deviations with the deviation corrected for the cut (as in JAX)
+- HRM's and TRM's blocks have no biases and no learned norms, and are normed *after* the residual;
+  where the norms stand and what else varies between papers is one `Style`
+- weights are float32 and cast to the activations' type where they are used, so bf16 training has
+  float32 masters
+- LeCun initialisation, truncated at two deviations with the deviation corrected for the cut (as in
+  JAX)
 - tokens are mixed by attention or by a SwiGLU over the sequence axis (TRM's `mlp_t`)
 
-Sources: HRM, arXiv 2506.21734; TRM, arXiv 2510.04871; rotary positions, arXiv 2104.09864; SwiGLU, arXiv 2002.05202.
+Sources: HRM, arXiv 2506.21734; TRM, arXiv 2510.04871; rotary positions, arXiv 2104.09864; SwiGLU,
+arXiv 2002.05202.
 
-B batch, S sequence (prefix + cells), D width, N heads, K head width, V vocabulary, I inner width of a SwiGLU.
+B batch, S sequence (prefix + cells), D width, N heads, K head width, V vocabulary, I inner width of
+a SwiGLU.
 """
 
 import math
@@ -44,7 +48,8 @@ TRM_STYLE = Style()
 
 
 class Inner(NamedTuple):
-    """The inner width of every SwiGLU of a model: 2/3 `expansion` times the outer, up to a multiple of `multiple`.
+    """The inner width of every SwiGLU of a model: 2/3 `expansion` times the outer, up to a multiple
+    of `multiple`.
 
     Published: expansion 4, multiple 256. At small widths a smaller multiple saves most of the work.
     """
@@ -57,7 +62,10 @@ class Inner(NamedTuple):
 
 
 class Core(nn.Module):
-    """The tied network: blocks applied to the sum of a state and what is injected. (B S D) -> (B S D)."""
+    """The tied network: blocks applied to the sum of a state and what is injected.
+
+    (B S D) -> (B S D).
+    """
 
     def __init__(self, blocks: Iterable["Block"]):
         super().__init__()
@@ -72,7 +80,8 @@ class Core(nn.Module):
 class Block(nn.Module):
     """One layer of a core: mix tokens, then mix features. (B S D) -> (B S D).
 
-    `positions` (B S) or (S) int: the places of the tokens, where they are some of the sequence; None: all, in order.
+    `positions` (B S) or (S) int: the places of the tokens, where they are some of the sequence;
+    None: all, in order.
     """
 
     def __init__(self, mix: nn.Module, mlp: nn.Module, around_mix: "Around", around_mlp: "Around"):
@@ -121,7 +130,9 @@ def make_block(
 
 
 class Attention(nn.Module):
-    """Full self-attention. (B S D) -> (B S D), S any part of the sequence if the positions are given."""
+    """Full self-attention. (B S D) -> (B S D), S any part of the sequence if the positions are
+    given.
+    """
 
     def __init__(self, width: int, heads: int, length: int, rotary: bool, style: Style = TRM_STYLE):
         super().__init__()
@@ -175,7 +186,8 @@ class SwiGLU(nn.Module):
 class Linear(nn.Module):
     """x @ weight.T (+ bias), the float32 weight cast to the type of x.
 
-    `matrix`: it belongs to a core, see `Tag`. `parts`: so many matrices are stacked in it, along its outputs.
+    `matrix`: it belongs to a core, see `Tag`. `parts`: so many matrices are stacked in it, along
+    its outputs.
     """
 
     def __init__(
@@ -213,7 +225,10 @@ PAIRS: dict[str, Callable[[Tensor], Tensor]] = {"halves": halves, "adjacent": ad
 
 
 class Rotary(nn.Module):
-    """Rotary positions over the whole sequence, prefix included. (B N S K) -> (B N S K), rotated in float32."""
+    """Rotary positions over the whole sequence, prefix included.
+
+    (B N S K) -> (B N S K), rotated in float32.
+    """
 
     def __init__(
         self, head_width: int, length: int, theta: float = 10_000.0, pairs: str = "halves"
@@ -236,7 +251,9 @@ class Rotary(nn.Module):
 
 
 class Norm(nn.Module):
-    """Root-mean-square norm of the last axis, in float32; with a learned weight if a width is given."""
+    """Root-mean-square norm of the last axis, in float32; with a learned weight if a width is
+    given.
+    """
 
     def __init__(self, width: int | None = None, eps: float = EPS):
         super().__init__()
@@ -264,7 +281,9 @@ def norm(x: Tensor) -> Tensor:
 
 
 def redrawn(parameter: nn.Parameter, std: float, cut: float) -> None:
-    """Draw a parameter again: normal of deviation `std`, cut at so many deviations (which makes it smaller)."""
+    """Draw a parameter again: normal of deviation `std`, cut at so many deviations (which makes it
+    smaller).
+    """
     nn.init.trunc_normal_(parameter, std=std, a=-cut * std, b=cut * std)
 
 

@@ -1,7 +1,8 @@
 """The cross-entropies of cells, and the loss of one segment.
 
-Per puzzle the cell losses are averaged over its scored cells; puzzles are summed and divided by the global batch, and
-the halting losses are weighted by one half: as in both references (the TRM paper's pseudo-code has weight 1).
+Per puzzle the cell losses are averaged over its scored cells; puzzles are summed and divided by the
+global batch, and the halting losses are weighted by one half: as in both references (the TRM
+paper's pseudo-code has weight 1).
 
 B batch, S cells, V vocabulary, R reads.
 """
@@ -47,7 +48,10 @@ def judge(
 
 
 def mean_of_scored(cells: Tensor, scored: Tensor) -> Tensor:
-    """(... B S), (B S) -> (... B): each puzzle's mean over its scored cells; 0 for a puzzle without any."""
+    """(... B S), (B S) -> (...
+
+    B): each puzzle's mean over its scored cells; 0 for a puzzle without any.
+    """
     return cells.sum(-1) / scored.sum(-1).clamp(min=1)
 
 
@@ -57,10 +61,12 @@ def total(losses: dict[str, Loss]) -> Tensor:
 
 
 def stablemax(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy under stablemax, s(x) = x + 1 for x >= 0, else 1 / (1 - x). (... V), (...) -> (...).
+    """Cross-entropy under stablemax, s(x) = x + 1 for x >= 0, else 1 / (1 - x). (... V), (...) ->
+    (...).
 
-    Grokking at the edge of numerical stability, arXiv 2501.04697. In float64 as in the references: cheap at the
-    vocabularies of grids (6 to 12 tokens). Labels must be valid; mask ignored cells outside.
+    Grokking at the edge of numerical stability, arXiv 2501.04697. In float64 as in the references:
+    cheap at the vocabularies of grids (6 to 12 tokens). Labels must be valid; mask ignored cells
+    outside.
     """
     x = logits.double()
     s = torch.where(x >= 0, x + 1, 1 / (1 - x.clamp(max=0)))

@@ -25,7 +25,8 @@ class Metric(NamedTuple):
 def tally(losses: dict[str, Loss], read: Read, carry: Carry) -> dict[str, Metric]:
     """The metrics of a segment, on the device. `carry` has advanced and knows which slots are free.
 
-    As in the references, accuracies count the puzzles that leave their slot at this segment; losses count every slot.
+    As in the references, accuracies count the puzzles that leave their slot at this segment; losses
+    count every slot.
     """
     labels = carry.batch.labels
     correct = exact(read.answer, labels)

@@ -1,8 +1,9 @@
 """Random numbers for the states that start at random, the same however a batch is cut into parts.
 
-Nothing is saved for them: what is drawn is a function of seed and step in training, and of seed, puzzle and segment in
-an evaluation. So a resumed run repeats its draws, micro-batches and recomputing see those of the whole batch, and an
-answer does not depend on which puzzles are solved beside it.
+Nothing is saved for them: what is drawn is a function of seed and step in training, and of seed,
+puzzle and segment in an evaluation. So a resumed run repeats its draws, micro-batches and
+recomputing see those of the whole batch, and an answer does not depend on which puzzles are solved
+beside it.
 
 B slots.
 """
@@ -18,10 +19,14 @@ class Noise(ABC):
 
     @abstractmethod
     def normal(self, like: Tensor) -> Tensor:
-        """Standard normal numbers of the shape, type and device of `like` (B ...), new ones at every call."""
+        """Standard normal numbers of the shape, type and device of `like` (B ...), new ones at
+        every call.
+        """
 
     def truncated_normal(self, like: Tensor, std: float, cut: float) -> Tensor:
-        """Normal numbers of deviation `std` before all beyond `cut` deviations are drawn again, by inversion."""
+        """Normal numbers of deviation `std` before all beyond `cut` deviations are drawn again, by
+        inversion.
+        """
         uniform = 0.5 * torch.erfc(-self.normal(like).double() / 2**0.5)
         low = 0.5 * torch.erfc(torch.tensor(cut / 2**0.5, dtype=torch.float64)).to(like.device)
         inside = low + (1 - 2 * low) * uniform

@@ -1,8 +1,9 @@
 """Bad numbers do not spread: a step whose loss or gradient is not finite moves nothing.
 
-The check cannot come after the optimizer: AdamATan2 turns an infinite gradient into a finite step and an infinite
-moment, the sign of NaN is 0, and clipping by one NaN makes every gradient NaN. And it cannot be an `if`, for which the
-host would wait for the device at every step: so the step is taken and, on the device, taken back.
+The check cannot come after the optimizer: AdamATan2 turns an infinite gradient into a finite step
+and an infinite moment, the sign of NaN is 0, and clipping by one NaN makes every gradient NaN. And
+it cannot be an `if`, for which the host would wait for the device at every step: so the step is
+taken and, on the device, taken back.
 """
 
 from collections.abc import Callable, Iterable
@@ -17,9 +18,11 @@ MOST_IN_A_ROW = 10  # bad steps in a row that end a run
 def only_if(
     good: Tensor, tensors: Callable[[], Iterable[Tensor]], change: Callable[[], None]
 ) -> None:
-    """Run `change`; unless `good` (bool, on the device), all `tensors()` are then bitwise as before.
+    """Run `change`; unless `good` (bool, on the device), all `tensors()` are then bitwise as
+    before.
 
-    `change` must work in place. A tensor that it makes, as an optimizer its state at the first step, goes back to 0.
+    `change` must work in place. A tensor that it makes, as an optimizer its state at the first
+    step, goes back to 0.
     """
     before = {id(t): t.clone() for t in tensors()}
     change()

@@ -1,4 +1,6 @@
-"""What a segment is trained for: right answers, a halting head that knows, and what the model itself asks for."""
+"""What a segment is trained for: right answers, a halting head that knows, and what the model
+itself asks for.
+"""
 
 from tinyreason.halting import Halting
 from tinyreason.losses import CrossEntropy, Loss, judge
@@ -16,7 +18,10 @@ def objective(
     cross_entropy: CrossEntropy,
     ahead: Read | None = None,
 ) -> dict[str, Loss]:
-    """The losses of a segment by name. `carry` has advanced; `ahead` is for halting rules that look ahead."""
+    """The losses of a segment by name.
+
+    `carry` has advanced; `ahead` is for halting rules that look ahead.
+    """
     read, labels = trace.reads[-1], carry.batch.labels
     correct = exact(read.answer, labels)
     last = carry.segments >= halting.segments

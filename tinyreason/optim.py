@@ -1,7 +1,8 @@
-"""What moves the weights: AdamATan2 or AdamW, Muon for matrices if asked, sign-SGD for puzzle embeddings; one schedule.
+"""What moves the weights: AdamATan2 or AdamW, Muon for matrices if asked, sign-SGD for puzzle
+embeddings; one schedule.
 
-Own here: AdamATan2 (the published package needs a CUDA build; the pure-torch one on PyPI is another rule, with another
-scale and the bias correction inside the arctangent).
+Own here: AdamATan2 (the published package needs a CUDA build; the pure-torch one on PyPI is another
+rule, with another scale and the bias correction inside the arctangent).
 """
 
 import math
@@ -92,7 +93,8 @@ class AdamATan2(torch.optim.Optimizer):
         return self.state[p][name]
 
 
-# fused, because the step counts of the other AdamW lie on the CPU, where a bad step on CUDA could not take them back
+# fused, because the step counts of the other AdamW lie on the CPU, where a bad step on CUDA could
+# not take them back
 RULES = {"adam_atan2": AdamATan2, "adamw": partial(torch.optim.AdamW, fused=True)}
 
 
@@ -112,12 +114,17 @@ class Optimizers:
         return nn.utils.get_total_norm(own + [g for e in self.embeddings for g in e.gradients()])
 
     def moved(self) -> list[Tensor]:
-        """Parameters and states: all that `step` moves, but for tables of puzzles and the number of the step."""
+        """Parameters and states: all that `step` moves, but for tables of puzzles and the number of
+        the step.
+        """
         states = [v for o in self.optimizers for state in o.state.values() for v in state.values()]
         return self.parameters + [v for v in states if torch.is_tensor(v)]
 
     def step(self, good: Tensor) -> None:
-        """Clip, step and clear the gradients. Tables of puzzles stay unless `good`; the schedule moves on anyway."""
+        """Clip, step and clear the gradients.
+
+        Tables of puzzles stay unless `good`; the schedule moves on anyway.
+        """
         if self.config.clip is not None:
             nn.utils.clip_grad_norm_(self.parameters, self.config.clip)
         self.step_count += 1
@@ -133,7 +140,9 @@ class Optimizers:
             )
 
     def state_dict(self) -> dict:
-        """What the optimizers have gathered; their options are the configuration's, which may change."""
+        """What the optimizers have gathered; their options are the configuration's, which may
+        change.
+        """
         return {
             "step": self.step_count,
             "states": [(kind(o), o.state_dict()["state"]) for o in self.optimizers],
@@ -155,7 +164,9 @@ def kind(optimizer: torch.optim.Optimizer) -> str:
 
 
 def make_optimizers(model: nn.Module, config: OptimConfig) -> list[torch.optim.Optimizer]:
-    """Muon, if asked for, takes the matrices of the cores; the rule takes the rest (embeddings, heads, biases)."""
+    """Muon, if asked for, takes the matrices of the cores; the rule takes the rest (embeddings,
+    heads, biases).
+    """
     rule = chosen(RULES, "optim.rule", config.rule)
     config.check("optim.")
     rest, muon = [], []
@@ -165,7 +176,8 @@ def make_optimizers(model: nn.Module, config: OptimConfig) -> list[torch.optim.O
     options = {"lr": config.lr, "betas": tuple(config.betas), "weight_decay": config.weight_decay}
     optimizers = [rule(groups_of(rest, config.lr, config.weight_decay), **options)]
     if muon:
-        # match_rms_adamw scales the orthogonal update to the size of an Adam step, so muon_lr is on Adam's scale
+        # match_rms_adamw scales the orthogonal update to the size of an Adam step, so muon_lr is on
+        # Adam's scale
         options = {"lr": config.muon_lr, "weight_decay": config.muon_weight_decay}
         groups = groups_of(muon, config.muon_lr, config.muon_weight_decay)
         optimizers.append(torch.optim.Muon(groups, adjust_lr_fn="match_rms_adamw", **options))
@@ -189,7 +201,10 @@ def groups_of(parameters: list[nn.Parameter], lr: float, weight_decay: float) ->
 
 
 def schedule(step: int, warmup: int, steps: int, min_ratio: float) -> float:
-    """Factor of the learning rate at step 1 .. steps: linear warm-up, then a half cosine down to `min_ratio`."""
+    """Factor of the learning rate at step 1 ..
+
+    steps: linear warm-up, then a half cosine down to `min_ratio`.
+    """
     if step < warmup:
         return step / warmup
     progress = min(1.0, (step - warmup) / max(1, steps - warmup))

@@ -3,8 +3,9 @@
     width: int = option(least=1)
     mix: str = option(choices=("attention", "mixer"))
 
-A part of a run that can be chosen by name (a model, a gradient scheme, ...) is a class with a `Config`, a dataclass of
-such fields, and a registry of those classes by name; nothing is ever imported or built by a path in a configuration.
+A part of a run that can be chosen by name (a model, a gradient scheme, ...) is a class with a
+`Config`, a dataclass of such fields, and a registry of those classes by name; nothing is ever
+imported or built by a path in a configuration.
 """
 
 import math
@@ -24,10 +25,11 @@ def option(
     shared_most: float | None = None,
     default: Any = MISSING,
 ) -> Any:
-    """A field of an `Options` class whose value is in a range or among some names; required, but for a `default`.
+    """A field of an `Options` class whose value is in a range or among some names; required, but
+    for a `default`.
 
-    None is in every range. `shared_most` is the bound for files that strangers share: far above every published value,
-    and low enough that a machine still answers.
+    None is in every range. `shared_most` is the bound for files that strangers share: far above
+    every published value, and low enough that a machine still answers.
     """
     limits = {"least": least, "most": most, "choices": choices, "shared_most": shared_most}
     return field(default=default, metadata=limits)
@@ -48,7 +50,10 @@ class Options:
         self.check_together(prefix)
 
     def check_together(self, prefix: str) -> None:
-        """Raise UserError for values that do not go together. `prefix` stands before the names of the fields."""
+        """Raise UserError for values that do not go together.
+
+        `prefix` stands before the names of the fields.
+        """
 
 
 def check_value(

@@ -1,8 +1,9 @@
 """Puzzles as arrays: what a data set is, before any network sees it.
 
-Three levels, as in the folders of HRM and TRM (Apache-2.0 layouts `{train,test}/all__*.npy`): an *example* is one
-(input, label) pair; a *puzzle* is one or more examples that share a puzzle identifier; a *group* is a base puzzle with
-its stored augmentations. Sudoku and mazes have one example a puzzle and one puzzle a group; ARC has several of each.
+Three levels, as in the folders of HRM and TRM (Apache-2.0 layouts `{train,test}/all__*.npy`): an
+*example* is one (input, label) pair; a *puzzle* is one or more examples that share a puzzle
+identifier; a *group* is a base puzzle with its stored augmentations. Sudoku and mazes have one
+example a puzzle and one puzzle a group; ARC has several of each.
 
 B batch, S cells of a puzzle (row-major grid), N examples, P puzzles, G groups.
 """
@@ -50,8 +51,9 @@ class Rows(NamedTuple):
 class Puzzles:
     """One split of a data set.
 
-    `copies` counts the numbered augmentations that exist by rule rather than on disk: each visit to a group draws one
-    of the numbers uniformly and hands it to the task's `augment`, which may draw more of its own.
+    `copies` counts the numbered augmentations that exist by rule rather than on disk: each visit to
+    a group draws one of the numbers uniformly and hands it to the task's `augment`, which may draw
+    more of its own.
     """
 
     inputs: np.ndarray  # (N, S) uint8
@@ -67,7 +69,9 @@ class Puzzles:
 
     @classmethod
     def single(cls, inputs: np.ndarray, labels: np.ndarray) -> "Puzzles":
-        """One example a puzzle, one puzzle a group, no identifiers: Sudoku and mazes. Both arrays (N, S) uint8."""
+        """One example a puzzle, one puzzle a group, no identifiers: Sudoku and mazes. Both arrays
+        (N, S) uint8.
+        """
         n = len(inputs)
         edges = np.arange(n + 1, dtype=np.int32)
         return cls(inputs, labels, np.zeros(n, np.int32), edges, edges)

@@ -1,8 +1,10 @@
-"""The puzzle embedding: one learned vector for each puzzle identifier, trained by the sign of its gradient.
+"""The puzzle embedding: one learned vector for each puzzle identifier, trained by the sign of its
+gradient.
 
-ARC tables hold a million rows of which a batch touches a few hundred, so neither a dense gradient nor moments are
-affordable. HRM and TRM train the used rows alone by sign-SGD with decoupled weight decay; no library keeps that rule.
-The table is a buffer: not counted as parameters, not averaged by the EMA, as in the references.
+ARC tables hold a million rows of which a batch touches a few hundred, so neither a dense gradient
+nor moments are affordable. HRM and TRM train the used rows alone by sign-SGD with decoupled weight
+decay; no library keeps that rule. The table is a buffer: not counted as parameters, not averaged by
+the EMA, as in the references.
 
 B batch, D width.
 """
@@ -12,7 +14,10 @@ from torch import Tensor, nn
 
 
 class PuzzleEmbedding(nn.Module):
-    """(B,) identifiers -> (B D) float32. Starts at zero. In training it keeps the rows, whose gradient `step` uses."""
+    """(B,) identifiers -> (B D) float32.
+
+    Starts at zero. In training it keeps the rows, whose gradient `step` uses.
+    """
 
     def __init__(self, count: int, width: int):
         super().__init__()
@@ -33,10 +38,13 @@ class PuzzleEmbedding(nn.Module):
 
     @torch.no_grad()
     def step(self, lr: float, weight_decay: float, good: Tensor) -> None:
-        """w = (1 - lr wd) w - lr sign(sum of the gradients of w's rows), for the rows in use; nothing unless `good`."""
+        """w = (1 - lr wd) w - lr sign(sum of the gradients of w's rows), for the rows in use;
+        nothing unless `good`.
+        """
         if self.gradients():
             ids = torch.cat([ids for ids, rows in self.used if rows.grad is not None])
-            # Rows of one identifier add up. Each of them then writes the same value, up to rounding of the sum, so
+            # Rows of one identifier add up. Each of them then writes the same value, up to rounding
+            # of the sum, so
             # there is nothing to deduplicate and no count to wait for on the host.
             total = (ids[:, None] == ids[None, :]).to(self.table.dtype) @ torch.cat(
                 self.gradients()
@@ -49,7 +57,9 @@ class PuzzleEmbedding(nn.Module):
 
 
 def share_tables(model: nn.Module, copy: nn.Module) -> None:
-    """Let `copy`, a deep copy of `model`, use the very tables of `model`: they are large and never averaged."""
+    """Let `copy`, a deep copy of `model`, use the very tables of `model`: they are large and never
+    averaged.
+    """
     for own, other in zip(model.modules(), copy.modules(), strict=True):
         if isinstance(own, PuzzleEmbedding):
             other.table = own.table

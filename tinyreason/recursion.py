@@ -1,10 +1,11 @@
 """Through how many of the last recursions, or how, the gradient flows.
 
-Counted in applications of the fast core, HRM is "H L recursions, the last one tracked" and TRM is "H L recursions, the
-last L tracked"; the network itself never knows. Both loops, and all between them, are the one `unroll`.
+Counted in applications of the fast core, HRM is "H L recursions, the last one tracked" and TRM is
+"H L recursions, the last L tracked"; the network itself never knows. Both loops, and all between
+them, are the one `unroll`.
 
-A recursion is `recur(state, x, t)`, `x` (B S D) what is injected and `t` its number in the segment, from 0. A state
-is a NamedTuple of tensors whose first axis is the slot.
+A recursion is `recur(state, x, t)`, `x` (B S D) what is injected and `t` its number in the segment,
+from 0. A state is a NamedTuple of tensors whose first axis is the slot.
 """
 
 from abc import ABC, abstractmethod
@@ -44,7 +45,9 @@ class Gradient(ABC):
     plain = True  # the states are those of `unroll`
 
     def __init__(self, config: GradientConfig, cycle: int | None):
-        """`cycle`: recursions between two whole states, as L_cycles of TRM; None where each of them is one."""
+        """`cycle`: recursions between two whole states, as L_cycles of TRM; None where each of them
+        is one.
+        """
         self.config = config
         self.cycle = cycle
 
@@ -58,7 +61,10 @@ class Gradient(ABC):
 
 
 def unroll(recur: Recur, state: State, x: Tensor, depth: Depth) -> Iterator[State]:
-    """Apply `recur` for t = 0 .. total - 1, the first ones without gradient; the states after each of the others."""
+    """Apply `recur` for t = 0 ..
+
+    total - 1, the first ones without gradient; the states after each of the others.
+    """
     free = depth.total - depth.tracked
     with torch.no_grad():
         for t in range(free):
@@ -76,7 +82,9 @@ class OneStep(Gradient):
 
 
 class Full(Gradient):
-    """The last cycle, as in TRM; all recursions of a model without cycles. Source: arXiv 2510.04871, section 4.1."""
+    """The last cycle, as in TRM; all recursions of a model without cycles. Source: arXiv
+    2510.04871, section 4.1.
+    """
 
     def tracked(self, total: int) -> int:
         return min(total, self.cycle or total)
@@ -114,7 +122,8 @@ class PhantomConfig(GradientConfig):
 
 
 class Phantom(Gradient):
-    """The last k recursions, damped: z <- tau f(z) + (1 - tau) z. k = 1, tau = 1 is the one-step gradient.
+    """The last k recursions, damped: z <- tau f(z) + (1 - tau) z. k = 1, tau = 1 is the one-step
+    gradient.
 
     Source: phantom gradients, arXiv 2111.05177. Of a model with cycles, f is a whole cycle.
     """
@@ -153,12 +162,14 @@ class ImplicitConfig(GradientConfig):
 
 
 class Implicit(Gradient):
-    """The gradient at a fixed point, by the implicit function theorem: memory of one recursion, exact where it settled.
+    """The gradient at a fixed point, by the implicit function theorem: memory of one recursion,
+    exact where it settled.
 
-    The state after the free recursions is taken for the fixed point z* of f, the last recursion (of a model with
-    cycles, the last cycle). Backwards, g = J' g + dloss/dz is solved, J the Jacobian of f at z*, and g goes into f.
-    Source: deep equilibrium models, arXiv 1909.01377. The equation is solved by so many iterations, without a test of
-    convergence, for which the host would have to wait.
+    The state after the free recursions is taken for the fixed point z* of f, the last recursion (of
+    a model with cycles, the last cycle). Backwards, g = J' g + dloss/dz is solved, J the Jacobian
+    of f at z*, and g goes into f. Source: deep equilibrium models, arXiv 1909.01377. The equation
+    is solved by so many iterations, without a test of convergence, for which the host would have to
+    wait.
     """
 
     Config = ImplicitConfig
@@ -224,9 +235,11 @@ def make_gradient(config: GradientConfig, cycle: int | None) -> Gradient:
 
 
 def recomputed(recur: Recur) -> Recur:
-    """`recur`, keeping nothing for the backward pass but what goes in; the rest is computed there again.
+    """`recur`, keeping nothing for the backward pass but what goes in; the rest is computed there
+    again.
 
-    Activation checkpointing by recursion: the same gradient for one recursion's memory and a third more work.
+    Activation checkpointing by recursion: the same gradient for one recursion's memory and a third
+    more work.
     """
 
     def again(state: State, x: Tensor, t: int) -> State:
@@ -236,7 +249,8 @@ def recomputed(recur: Recur) -> Recur:
         def inner(x: Tensor, *latents: Tensor) -> State:
             return recur(type(state)(*latents), x, t)
 
-        # Reentrant checkpoints silently drop the gradient where no input carries one. Random numbers are handed to
+        # Reentrant checkpoints silently drop the gradient where no input carries one. Random
+        # numbers are handed to
         # `start`, never drawn in a recursion, so there is no generator to rewind.
         return checkpoint(inner, x, *state, use_reentrant=False, preserve_rng_state=False)
 

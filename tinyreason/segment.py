@@ -1,8 +1,9 @@
 """Deep supervision: one segment of recursion, and what survives from one to the next.
 
-A batch is a set of slots. A puzzle stays in its slot, its state carried on but detached, until it halts; then the slot
-begins with the next puzzle. Every slot is trained at every segment, one optimizer step a segment, and a slot that is
-still busy consumes no new puzzle (the references draw a whole batch each time and throw most of it away).
+A batch is a set of slots. A puzzle stays in its slot, its state carried on but detached, until it
+halts; then the slot begins with the next puzzle. Every slot is trained at every segment, one
+optimizer step a segment, and a slot that is still busy consumes no new puzzle (the references draw
+a whole batch each time and throw most of it away).
 
 B slots, R tracked recursions.
 """
@@ -31,7 +32,9 @@ class Carry:
     @classmethod
     @torch.no_grad()
     def fresh(cls, model: RecursiveModel, batch: Batch) -> "Carry":
-        """Every slot free, as at the start of a run: `refill` gives each its first puzzle. `batch` lends its shapes."""
+        """Every slot free, as at the start of a run: `refill` gives each its first puzzle. `batch`
+        lends its shapes.
+        """
         segments = torch.zeros(len(batch), dtype=torch.int32, device=batch.inputs.device)
         state = model.start(model.encode(batch), NoNoise())
         return cls(state, batch, segments, ~segments.bool())
@@ -39,7 +42,8 @@ class Carry:
     def refill(self, new: Batch) -> "Carry":
         """Halted slots take over their row of `new` (B rows); busy slots are untouched.
 
-        The state of a new puzzle is made in its first segment, where the model has seen it; see `begun`.
+        The state of a new puzzle is made in its first segment, where the model has seen it; see
+        `begun`.
         """
 
         def pick(fresh: Tensor, old: Tensor) -> Tensor:
@@ -79,7 +83,8 @@ def segment(
     noise: Noise,
     every: bool = False,
 ) -> Trace:
-    """One segment of every slot: encode, start, recur, read. `every`: read each tracked recursion, not the last alone.
+    """One segment of every slot: encode, start, recur, read. `every`: read each tracked recursion,
+    not the last alone.
 
     The only place where a model, a depth and a gradient scheme meet.
     """

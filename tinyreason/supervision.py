@@ -63,8 +63,9 @@ class ExitGateConfig(SupervisionConfig):
 class ExitGate(Supervision):
     """The expected loss over the recursions at which each cell may leave, less an entropy bonus.
 
-    The first stage of Ouro, arXiv 2510.25741: sum_t p_t CE_t - beta H(p), the mean over scored cells. The bonus keeps
-    the gate from settling on one recursion before the answers have been learnt.
+    The first stage of Ouro, arXiv 2510.25741: sum_t p_t CE_t - beta H(p), the mean over scored
+    cells. The bonus keeps the gate from settling on one recursion before the answers have been
+    learnt.
     """
 
     Config = ExitGateConfig
@@ -73,7 +74,8 @@ class ExitGate(Supervision):
     def losses(self, judged: Judged) -> dict[str, Loss]:
         if judged.reads[0].gate is None:
             raise UserError(
-                "supervision=exit_gate needs a model with a gate, as model=ouro; use supervision=last"
+                "supervision=exit_gate needs a model with "
+                "a gate, as model=ouro; use supervision=last"
             )
         p = exit_probability(torch.stack([read.gate for read in judged.reads]))
         expected = (p * judged.cells).sum(0)
@@ -85,7 +87,9 @@ class ExitGate(Supervision):
 
 
 def exit_probability(gates: Tensor) -> Tensor:
-    """(R ...) logits of leaving at each recursion -> (R ...) probabilities that sum to 1: at the last one all leave."""
+    """(R ...) logits of leaving at each recursion -> (R ...) probabilities that sum to 1: at the
+    last one all leave.
+    """
     leave = gates.sigmoid()
     stay = torch.cat((torch.ones_like(leave[:1]), (1 - leave[:-1]).cumprod(0)))
     leave = torch.cat((leave[:-1], torch.ones_like(leave[-1:])))

@@ -87,9 +87,11 @@ class Trainer:
         )
 
     def step(self) -> None:
-        """One segment of every slot and one optimizer step. The host waits only where the feed fills its window.
+        """One segment of every slot and one optimizer step. The host waits only where the feed
+        fills its window.
 
-        A step whose loss or gradient is not finite moves nothing, and every slot then begins with a new puzzle.
+        A step whose loss or gradient is not finite moves nothing, and every slot then begins with a
+        new puzzle.
         """
         carry = self.carry.refill(self.feed.take(self.carry.halted))
         depth = self.depth.draw(generator_of(self.seed, self.steps))
@@ -110,7 +112,9 @@ class Trainer:
     def forward_backward(
         self, carry: Carry, depth: Depth, rows: slice
     ) -> tuple[NamedTuple, Read, dict[str, Loss]]:
-        """A segment of the slots `rows` forward and backward: their state, last read and losses, all detached."""
+        """A segment of the slots `rows` forward and backward: their state, last read and losses,
+        all detached.
+        """
         trace, losses = self.forward(carry, depth, rows)
         (total(losses) / self.batch).backward()
         values = {name: loss._replace(value=loss.value.detach()) for name, loss in losses.items()}
@@ -162,7 +166,9 @@ class Trainer:
         return self.model if self.ema is None else self.ema.module
 
     def state_dict(self, carry: bool = True) -> dict:
-        """All that a run needs to go on; without the carry it goes on with new puzzles in every slot."""
+        """All that a run needs to go on; without the carry it goes on with new puzzles in every
+        slot.
+        """
         now = self.carry
         slots = {"state": list(now.state), "segments": now.segments, "halted": now.halted}
         return {
@@ -178,8 +184,10 @@ class Trainer:
             "meter": self.meter.state_dict(),
             "bad_in_a_row": self.bad_steps.in_a_row,
             "position": self.feed.position,
-            "generator": self.generator.get_state(),  # of halting; the feed's draws are functions of their number
-            "random": checkpoint.random_states(),  # nothing here draws from these; a model that you add may
+            # of halting; the feed's draws are functions of their number
+            "generator": self.generator.get_state(),
+            # nothing here draws from these; a model that you add may
+            "random": checkpoint.random_states(),
             "config": self.config,
             "made_on": machine_of(self.device),
         }
@@ -187,7 +195,8 @@ class Trainer:
     def load_state_dict(self, saved: dict) -> list[str]:
         """Go on from `state_dict`. Returns why the run may differ from one that never stopped.
 
-        Raises KeyError, ValueError, RuntimeError or TypeError if `saved` is not of such a model and optimizer.
+        Raises KeyError, ValueError, RuntimeError or TypeError if `saved` is not of such a model and
+        optimizer.
         """
         here = machine_of(self.device)
         changed = [
@@ -253,7 +262,9 @@ def compile_cores(model: RecursiveModel) -> None:
 
 
 def joined(parts: tuple) -> tuple | dict[str, Loss]:
-    """The outcomes of the micro-batches, as if of one batch: NamedTuples of tensors (B ...), or losses by name."""
+    """The outcomes of the micro-batches, as if of one batch: NamedTuples of tensors (B ...), or
+    losses by name.
+    """
     if len(parts) == 1:
         return parts[0]
     if isinstance(parts[0], dict):
@@ -266,7 +277,9 @@ def joined(parts: tuple) -> tuple | dict[str, Loss]:
 
 
 def differences(saved: dict, now: dict, prefix: str = "") -> list[str]:
-    """The options that have another value now; those that only one of the two knows are of another version."""
+    """The options that have another value now; those that only one of the two knows are of another
+    version.
+    """
     found = []
     for key in saved.keys() & now.keys() - {"recompute"}:  # which gives the same bits
         if isinstance(saved[key], dict):

@@ -1,4 +1,5 @@
-"""Reading npy and JSON files that anybody may have written: sizes first, then contents, and never a pickle.
+"""Reading npy and JSON files that anybody may have written: sizes first, then contents, and never a
+pickle.
 
 Each refusal is a UserError, `path: what is wrong`.
 """
@@ -16,11 +17,14 @@ from numpy.lib import format as npy
 from tinyreason.errors import UserError
 
 MAX_JSON = 64 << 20  # bytes; the names of a million ARC identifiers take about 30 MB
-BYTES_A_LIST = 20  # fewer on average in a file of the largest size, and it is no grid but an attack on the memory
+# fewer on average in a file of the largest size, and it is no grid but an attack on the memory
+BYTES_A_LIST = 20
 
 
 def read_npy(path: Path, dtype: type, dimensions: int) -> np.ndarray:
-    """The array in an npy file, mapped read-only, after its header was held against the file's size."""
+    """The array in an npy file, mapped read-only, after its header was held against the file's
+    size.
+    """
     if not path.is_file():
         raise UserError(f"{path}: missing, or not a file")
     with path.open("rb") as file:
@@ -36,7 +40,10 @@ def read_npy(path: Path, dtype: type, dimensions: int) -> np.ndarray:
 
 
 def read_json(path: Path, most: int = MAX_JSON) -> Any:
-    """The value in a JSON file of at most `most` bytes. A name twice in an object and absurd nesting are refused."""
+    """The value in a JSON file of at most `most` bytes.
+
+    A name twice in an object and absurd nesting are refused.
+    """
     try:
         if not path.is_file():
             raise UserError(f"{path}: missing, or not a file")
@@ -68,9 +75,11 @@ def shown(value: Any) -> str:
 
 
 def refuse_links(root: Path, directory: Path, names: tuple[str, ...]) -> None:
-    """Raise UserError for a link in `directory` that leads out of `root`, if its name ends in one of `names`.
+    """Raise UserError for a link in `directory` that leads out of `root`, if its name ends in one
+    of `names`.
 
-    In a snapshot of the Hugging Face cache every file is a link, to the blobs that lie beside the snapshots.
+    In a snapshot of the Hugging Face cache every file is a link, to the blobs that lie beside the
+    snapshots.
     """
     home = root.resolve()
     homes = [home, home.parents[1] / "blobs"] if home.parent.name == "snapshots" else [home]
@@ -88,7 +97,9 @@ def refuse_links(root: Path, directory: Path, names: tuple[str, ...]) -> None:
 def _plain(
     path: Path, file: BinaryIO, dtype: np.dtype, dimensions: int
 ) -> tuple[tuple[int, ...], np.dtype]:
-    """Shape and type in the header of a row-major array that must be of `dtype` and so many dimensions."""
+    """Shape and type in the header of a row-major array that must be of `dtype` and so many
+    dimensions.
+    """
     try:
         with warnings.catch_warnings(
             action="error"
@@ -103,13 +114,17 @@ def _plain(
         or not all(type(n) is int and n >= 0 for n in shape)
     ):
         raise UserError(
-            f"{path}: {str(found)[:40]} of shape {str(shape)[:40]}, not {dtype} in {dimensions} dimension(s), row-major"
+            f"{path}: {str(found)[:40]} of shape {str(shape)[:40]}, "
+            f"not {dtype} in {dimensions} dimension(s), row-major"
         )
     return shape, found
 
 
 def _header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """Shape, whether column-major, and type. Later versions of the format are for names that no plain array has."""
+    """Shape, whether column-major, and type.
+
+    Later versions of the format are for names that no plain array has.
+    """
     version = npy.read_magic(file)
     if version != (1, 0):
         raise ValueError(f"version {version} of the format, not (1, 0)")

@@ -1,7 +1,8 @@
 """Weights to share: a safetensors file, which holds names and numbers and nothing that runs.
 
-Whoever hands us weights and the sizes of their model may lie about both. So the sizes are compared first, with a model
-that has shapes and no memory, and memory is asked for only where all of them agree.
+Whoever hands us weights and the sizes of their model may lie about both. So the sizes are compared
+first, with a model that has shapes and no memory, and memory is asked for only where all of them
+agree.
 """
 
 from pathlib import Path
@@ -31,7 +32,10 @@ def write(path: Path, tensors: dict[str, Tensor]) -> None:
 
 
 def read(path: Path, config: ModelConfig, facts: Facts, device: torch.device) -> RecursiveModel:
-    """The model whose state `write` wrote. Raises UserError unless the file holds exactly that model's tensors."""
+    """The model whose state `write` wrote.
+
+    Raises UserError unless the file holds exactly that model's tensors.
+    """
     refuse_misfits(config, facts, shapes_in(path), str(path))
     try:
         tensors = load_file(path)
@@ -43,7 +47,10 @@ def read(path: Path, config: ModelConfig, facts: Facts, device: torch.device) ->
 def build(
     config: ModelConfig, facts: Facts, tensors: object, device: torch.device, where: str
 ) -> RecursiveModel:
-    """A model with the state `tensors`. Raises UserError, `where: ...`, unless they are exactly the tensors of one."""
+    """A model with the state `tensors`.
+
+    Raises UserError, `where: ...`, unless they are exactly the tensors of one.
+    """
     if not isinstance(tensors, dict) or not all(
         isinstance(tensor, Tensor) for tensor in tensors.values()
     ):
@@ -64,7 +71,9 @@ def shapes_of(tensors: dict[str, Tensor]) -> Shapes:
 
 
 def shapes_in(path: Path) -> Shapes:
-    """What the header of a safetensors file says; the library holds it against the size of the file."""
+    """What the header of a safetensors file says; the library holds it against the size of the
+    file.
+    """
     if not path.is_file():
         raise UserError(f"{path}: missing, or not a file")
     with path.open("rb") as file:
@@ -82,7 +91,10 @@ def shapes_in(path: Path) -> Shapes:
 
 
 def refuse_misfits(config: ModelConfig, facts: Facts, found: Shapes, where: str) -> None:
-    """Raise UserError unless these are the tensors of such a model. Takes no memory, whatever sizes are claimed."""
+    """Raise UserError unless these are the tensors of such a model.
+
+    Takes no memory, whatever sizes are claimed.
+    """
     wanted = skeleton(config, facts, len(found), where)
     for name in sorted(wanted.keys() | found.keys()):
         if wanted.get(name) != found.get(name):
@@ -99,7 +111,8 @@ def skeleton(config: ModelConfig, facts: Facts, tensors: int, where: str) -> Sha
         config.layers > tensors or config.prefix > MAX_PREFIX
     ):  # no tensor's shape tells these two in every model
         raise UserError(
-            f"{where}: {tensors} tensors, for {config.layers} layers and {config.prefix} prefix tokens"
+            f"{where}: {tensors} tensors, for {config.layers} "
+            f"layers and {config.prefix} prefix tokens"
         )
     try:
         with torch.device("meta"):

@@ -1,8 +1,9 @@
 """What does training a loop cost? Three reports:
 
 python -m eval.cost chain [B=32 T=32 D=256 K=6] [rows=V4,V4+stream]     the published ablation chain
-python -m eval.cost model=trm task=sudoku scale=paper [gradients=...]   the gradient schemes of a model
-python -m eval.cost plan model=trm task=sudoku scale=paper device=h100  hours and memory of a training run
+python -m eval.cost model=trm task=sudoku scale=paper [gradients=...]   the gradient schemes of a
+model python -m eval.cost plan model=trm task=sudoku scale=paper device=h100  hours and memory of a
+training run
 
 each with [json=FILE] for the numbers and [out=DIR] for numbers, table and picture.
 """
@@ -30,7 +31,8 @@ def main(words: list[str]) -> None:
     name = words[0] if named else "models"
     if not words or name not in REPORTS:
         raise UserError(
-            f"there is no report{f' {name}' if words else ' without words'}; type {'; or '.join(USAGES)}"
+            f"there is no report{f' {name}' if words else ' without words'}; "
+            f"type {'; or '.join(USAGES)}"
         )
     if name != "chain":
         choose_scale()

@@ -1,8 +1,9 @@
 """What one training interval of a row costs, by arithmetic. No torch.
 
-Source: the symbols (cℓ, cJ, cB, cθ, r_ckpt) are those of B. Huang, "Loop-Model FLOPs and Memory in an Ablation Chain"
-(Husky's Log, Apr 2026). FLOPs are those that `torch.profiler` counts in torch 2.13: matrix products, and additions that
-are not in place; tanh, the loss and Adam's arithmetic count nothing.
+Source: the symbols (cℓ, cJ, cB, cθ, r_ckpt) are those of B. Huang, "Loop-Model FLOPs and Memory in
+an Ablation Chain" (Husky's Log, Apr 2026). FLOPs are those that `torch.profiler` counts in torch
+2.13: matrix products, and additions that are not in place; tanh, the loss and Adam's arithmetic
+count nothing.
 
 B batch, T steps, D width, K refinements of a step; float32, so 4 bytes a number.
 """
@@ -12,7 +13,8 @@ from dataclasses import asdict, dataclass
 from eval.cost.chain_rows import Sizes, Switches
 
 BYTES = 4  # of a float32
-EVENTS = 500_000  # bytes that the profiler takes for one refinement, and again for the update of one block; measured
+# bytes that the profiler takes for one refinement, and again for the update of one block; measured
+EVENTS = 500_000
 
 
 @dataclass(frozen=True)
@@ -78,9 +80,11 @@ def additions(s: Switches, z: Sizes) -> dict[str, int]:
 
 
 def first_sums(s: Switches, z: Sizes, losses: int) -> int:
-    """cθ: FLOPs counted in one backward pass for adding up the gradients of weights that were used more than once.
+    """cθ: FLOPs counted in one backward pass for adding up the gradients of weights that were used
+    more than once.
 
-    Autograd adds the second gradient out of place, which counts, and the rest in place, which does not.
+    Autograd adds the second gradient out of place, which counts, and the rest in place, which does
+    not.
     """
     uses = s.steps(z.T) * s.tracked(z.K) // backwards(s, z)
     block = 2 * z.D**2 + z.D if s.shared and uses > 1 else 0
@@ -99,7 +103,9 @@ def backwards(s: Switches, z: Sizes) -> int:
 
 
 def saved(s: Switches, z: Sizes) -> int:
-    """Bytes that wait for a backward pass (a_f, aℓ), each tensor as often as it is saved: mostly the same weights."""
+    """Bytes that wait for a backward pass (a_f, aℓ), each tensor as often as it is saved: mostly
+    the same weights.
+    """
     state, weight = BYTES * z.B * z.D, BYTES * z.D**2
     steps, losses = s.steps(z.T) // backwards(s, z), losses_of(s, z) // backwards(s, z)
     refinements = steps * s.tracked(z.K)
@@ -117,7 +123,9 @@ def saved(s: Switches, z: Sizes) -> int:
 
 
 def parameter_side(s: Switches, z: Sizes) -> dict[str, int]:
-    """Bytes of parameters, gradients and Adam's two moments, which also counts its steps in 4 bytes a tensor."""
+    """Bytes of parameters, gradients and Adam's two moments, which also counts its steps in 4 bytes
+    a tensor.
+    """
     block, head = 2 * z.D**2 + z.D, z.D**2 + z.D
     blocks = 1 if s.shared else s.steps(z.T) * z.K
     trained = 1 if s.shared else s.steps(z.T) * s.tracked(z.K)
@@ -130,10 +138,11 @@ def parameter_side(s: Switches, z: Sizes) -> dict[str, int]:
 
 
 def needed(s: Switches, z: Sizes) -> int:
-    """Bytes that it takes to measure a row, roughly: a process that needs more than there is would be killed.
+    """Bytes that it takes to measure a row, roughly: a process that needs more than there is would
+    be killed.
 
-    Most is what the profiler provokes: its events lie between freed tensors, and the heap can hand out little of that
-    again. Measured, about 15 states and 2 weights a refinement are lost to it.
+    Most is what the profiler provokes: its events lie between freed tensors, and the heap can hand
+    out little of that again. Measured, about 15 states and 2 weights a refinement are lost to it.
     """
     refinements, state, weight = s.steps(z.T) * z.K, BYTES * z.B * z.D, BYTES * z.D**2
     updates = 1 if s.shared else refinements

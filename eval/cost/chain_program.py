@@ -1,7 +1,7 @@
 """The rows of the chain as programs that train: one loop, which composes their switches.
 
-Departures from a fast loop, each because the post's figures count it: the cell's two products are added rather than
-fused, its head has a bias, Adam runs a tensor at a time.
+Departures from a fast loop, each because the post's figures count it: the cell's two products are
+added rather than fused, its head has a bias, Adam runs a tensor at a time.
 
 B batch, T steps, D width, K refinements of a step.
 """
@@ -64,7 +64,10 @@ class Program(nn.Module):
         self.interval(self.start(), self.x[:steps], self.y[:steps])
 
     def interval(self, h: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        """Forward, losses, backward and one update, over the steps in x and y (T B D). Returns the state (B D)."""
+        """Forward, losses, backward and one update, over the steps in x and y (T B D).
+
+        Returns the state (B D).
+        """
         self.optimizer.zero_grad()
         losses, last = [], len(x) - 1
         for t in range(len(x)):
@@ -78,7 +81,9 @@ class Program(nn.Module):
         return h
 
     def step(self, h: Tensor, x: Tensor, t: int) -> Tensor:
-        """Refine h (B D) K times with the input x of step t, without gradient where it is not tracked."""
+        """Refine h (B D) K times with the input x of step t, without gradient where it is not
+        tracked.
+        """
         K, tracked = self.sizes.K, self.switches.tracked(self.sizes.K)
         cells = [self.cells[0 if self.switches.shared else t * K + k] for k in range(K)]
         with torch.no_grad():
@@ -98,7 +103,9 @@ def refine(cells: list[Cell], h: Tensor, x: Tensor) -> Tensor:
 
 
 def total(losses: list[Tensor]) -> Tensor:
-    """Their sum, which begins with an addition to 0 that the profiler counts; a single loss needs none."""
+    """Their sum, which begins with an addition to 0 that the profiler counts; a single loss needs
+    none.
+    """
     return sum(losses) if len(losses) > 1 else losses[0]
 
 

@@ -1,4 +1,5 @@
-"""The chain, measured and by arithmetic: `python -m eval.cost chain [B=32 T=32 D=256 K=6] [rows=...] [json=FILE]`
+"""The chain, measured and by arithmetic: `python -m eval.cost chain [B=32 T=32 D=256 K=6]
+[rows=...] [json=FILE]`
 
 Prints a Markdown table, each row as soon as it is measured, and writes all numbers to FILE.
 """
@@ -66,7 +67,8 @@ def rows_of(names: str | None) -> dict[str, Switches]:
     for name in chosen:
         if name not in ROWS:
             raise UserError(
-                f"rows={names}: there is no row {name or 'without a name'}; type some of {','.join(ROWS)}"
+                f"rows={names}: there is no row "
+                f"{name or 'without a name'}; type some of {','.join(ROWS)}"
             )
     return {name: switches for name, switches in ROWS.items() if name in chosen}
 

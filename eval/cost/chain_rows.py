@@ -1,7 +1,7 @@
 """The ten rows of the ablation chain: which switches each one turns on. No torch.
 
-Source: B. Huang, "Loop-Model FLOPs and Memory in an Ablation Chain" (Husky's Log, Apr 2026). A rollout is T steps, each
-step refines the state K times and then takes in the next input.
+Source: B. Huang, "Loop-Model FLOPs and Memory in an Ablation Chain" (Husky's Log, Apr 2026). A
+rollout is T steps, each step refines the state K times and then takes in the next input.
 """
 
 from dataclasses import dataclass, replace
@@ -21,7 +21,8 @@ class Sizes:
 class Switches:
     """The ingredients. All off is the plain recurrent network that the chain begins with.
 
-    Raises ValueError for a combination in which a part of the network would learn nothing or a graph be used twice.
+    Raises ValueError for a combination in which a part of the network would learn nothing or a
+    graph be used twice.
     """
 
     shared: bool = False  # one block for all refinements, or T K blocks

@@ -20,7 +20,10 @@ def pyplot():
 
 
 def stacks(path: Path, rows: dict[str, list[dict[str, int]]], of: str) -> None:
-    """FLOPs (`of` what) and bytes, a bar made of parts a row. `rows`: name -> [FLOPs by part, bytes by part]."""
+    """FLOPs (`of` what) and bytes, a bar made of parts a row.
+
+    `rows`: name -> [FLOPs by part, bytes by part].
+    """
     plt = pyplot()
     figure, axes = plt.subplots(
         1, 2, figsize=(12, 1.5 + 0.35 * len(rows)), sharey=True, layout="constrained"

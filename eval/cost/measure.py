@@ -1,6 +1,8 @@
-"""Measures any program that trains by autograd: FLOPs, what is kept for the backward pass, the parameters' side, time.
+"""Measures any program that trains by autograd: FLOPs, what is kept for the backward pass, the
+parameters' side, time.
 
-A `run` is a function without arguments that does one forward pass, loss, backward pass and update, or a part of it.
+A `run` is a function without arguments that does one forward pass, loss, backward pass and update,
+or a part of it.
 """
 
 import os
@@ -29,8 +31,8 @@ PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm")
 def flops(run: Run) -> dict[str, int]:
     """FLOPs of `run` by operator, as `torch.profiler` counts them.
 
-    It knows matrix products, convolutions, and out-of-place additions and multiplications. Scaled dot-product attention
-    counts as nothing on a CPU.
+    It knows matrix products, convolutions, and out-of-place additions and multiplications. Scaled
+    dot-product attention counts as nothing on a CPU.
     """
     with profile(activities=[ProfilerActivity.CPU], with_flops=True) as profiler:
         run()
@@ -74,8 +76,8 @@ class Kept:
 def saved_peak(run: Run) -> int:
     """Most bytes that wait for a backward pass at one time during `run`.
 
-    Every save counts, weights included, even of a tensor that is held already; what checkpointing computes again inside
-    the backward pass does not.
+    Every save counts, weights included, even of a tensor that is held already; what checkpointing
+    computes again inside the backward pass does not.
     """
     saved = Saved()
     with saved_tensors_hooks(saved.pack, lambda kept: kept.tensor):
@@ -92,7 +94,9 @@ class Calls:
 
 @contextmanager
 def evaluations(modules: Iterable[nn.Module]) -> Iterator[Calls]:
-    """Counts calls of `modules` (NFE), except those by which checkpointing repeats one in the backward pass."""
+    """Counts calls of `modules` (NFE), except those by which checkpointing repeats one in the
+    backward pass.
+    """
     calls, tracker = Calls(), ModuleTracker()
 
     def hook(*_) -> None:

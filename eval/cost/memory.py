@@ -1,4 +1,6 @@
-"""Memory as it is taken: each storage once, and the most at one time. `measure` counts every save, as the post does."""
+"""Memory as it is taken: each storage once, and the most at one time. `measure` counts every save,
+as the post does.
+"""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -13,7 +15,9 @@ from eval.cost.measure import available_memory
 
 @contextmanager
 def storages(ignored: Iterable[Tensor]) -> Iterator[dict[int, int]]:
-    """Bytes by storage of all that autograd saves in the block, but for `ignored`; nothing of it is freed inside."""
+    """Bytes by storage of all that autograd saves in the block, but for `ignored`; nothing of it is
+    freed inside.
+    """
     known, found, alive = {identity(t) for t in ignored}, {}, []
 
     def pack(tensor: Tensor) -> Tensor:

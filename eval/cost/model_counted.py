@@ -1,7 +1,7 @@
 """What a segment costs by counting: one goes forward and backward on meta tensors.
 
-torch counts the FLOPs of matrix products and shows what autograd keeps. For models without a closed form; where both
-are there they agree.
+torch counts the FLOPs of matrix products and shows what autograd keeps. For models without a closed
+form; where both are there they agree.
 """
 
 import torch

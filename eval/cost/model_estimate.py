@@ -1,4 +1,6 @@
-"""What one segment of a model costs, without running it: by its closed form, or counted on tensors without memory."""
+"""What one segment of a model costs, without running it: by its closed form, or counted on tensors
+without memory.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,7 +54,9 @@ def depth_of(config: Config) -> Depth:
 
 @contextmanager
 def without_memory(config: Config, facts: Facts, dtype: torch.dtype) -> Iterator[RecursiveModel]:
-    """The model, in a context in which tensors have shapes and no memory, and choose the kernels of a CPU."""
+    """The model, in a context in which tensors have shapes and no memory, and choose the kernels of
+    a CPU.
+    """
     name = next(name for name, one in DTYPES.items() if one == dtype)
     meta = torch.device("meta")
     with meta:
@@ -82,6 +86,8 @@ def state_of(config: Config, facts: Facts, dtype: torch.dtype) -> NamedTuple:
 
 
 def slot_bytes(state: NamedTuple, facts: Facts) -> int:
-    """Bytes that one slot of the batch has between steps: its latents, now and refilled; its puzzle; coming puzzles."""
+    """Bytes that one slot of the batch has between steps: its latents, now and refilled; its
+    puzzle; coming puzzles.
+    """
     latents = sum(z.nbytes for z in state)
     return 2 * latents + facts.seq_len * (2 * (4 + 8) + 2 * WINDOW)

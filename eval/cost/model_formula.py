@@ -1,8 +1,10 @@
-"""What one segment of a model costs, from its shapes alone: FLOPs of matrix products, bytes kept for the backward pass.
+"""What one segment of a model costs, from its shapes alone: FLOPs of matrix products, bytes kept
+for the backward pass.
 
-Exactly as the layers are written. A product (m k)(k n) has 2 m k n FLOPs; a tracked one costs three of it: itself and
-the gradients of both its factors. Attention has two products forward and four backward; a fused kernel that computes
-the scores again in its backward pass does a fifth, which is not counted.
+Exactly as the layers are written. A product (m k)(k n) has 2 m k n FLOPs; a tracked one costs three
+of it: itself and the gradients of both its factors. Attention has two products forward and four
+backward; a fused kernel that computes the scores again in its backward pass does a fifth, which is
+not counted.
 
 S sequence (prefix + cells), D width, V vocabulary, N heads, I inner width of a SwiGLU.
 """
@@ -127,7 +129,8 @@ def block_bytes(s: Shapes) -> int:
 def mix_bytes(s: Shapes) -> int:
     """Of the token-mixing half of a block.
 
-    Attention: its input, q k v, turned q and k, its output, a logarithm a head and row; then the norm's input and rows.
+    Attention: its input, q k v, turned q and k, its output, a logarithm a head and row; then the
+    norm's input and rows.
     """
     S, D = s.S, s.model.width
     if s.model.mix == "mixer":
@@ -137,13 +140,17 @@ def mix_bytes(s: Shapes) -> int:
 
 
 def mlp_bytes(s: Shapes) -> int:
-    """Of a SwiGLU over the width: its input; gate and up, silu(gate), their product; then the norm's input and rows."""
+    """Of a SwiGLU over the width: its input; gate and up, silu(gate), their product; then the
+    norm's input and rows.
+    """
     S, D = s.S, s.model.width
     return s.bytes * (S * D + 4 * S * s.inner(D)) + FLOAT32 * (S * D + S)
 
 
 def state_bytes(s: Shapes) -> int:
-    """What recomputed recursions start from: the question, the fast latent of each, the slow one of each cycle."""
+    """What recomputed recursions start from: the question, the fast latent of each, the slow one of
+    each cycle.
+    """
     first = s.depth.total - s.depth.tracked
     closed_before = sum(len(s.model.applied(t)) - 1 for t in range(first, s.depth.total - 1))
     slow = 1 + closed_before if s.latents > 1 else 0
@@ -151,7 +158,9 @@ def state_bytes(s: Shapes) -> int:
 
 
 def kept(s: Shapes) -> int:
-    """Bytes that one puzzle keeps between the forward and the backward pass, each tensor once and parameters not."""
+    """Bytes that one puzzle keeps between the forward and the backward pass, each tensor once and
+    parameters not.
+    """
     cores = state_bytes(s) if s.model.recompute else sum(s.tracked()) * block_bytes(s)
     loss = s.facts.seq_len * LOSS_BYTES[s.loss](s.facts.vocab_size)
     return cores + s.bytes * s.S * s.model.width + loss
@@ -170,7 +179,9 @@ def block_parameters(s: Shapes) -> int:
 
 
 def casts(s: Shapes) -> int:
-    """Bytes of weights cast to the activations' type: each tracked use keeps a copy of its own, whatever the batch."""
+    """Bytes of weights cast to the activations' type: each tracked use keeps a copy of its own,
+    whatever the batch.
+    """
     uses = max(s.tracked()) if s.model.recompute else sum(s.tracked())
     heads = s.model.width * (s.facts.vocab_size + 2)
     return 0 if s.bytes == FLOAT32 else s.bytes * (uses * block_parameters(s) + heads)

@@ -1,6 +1,7 @@
 """What a segment of a real model costs: one trainer, measured, beside what `estimate` says.
 
-On a CPU the peak is that of the allocator during one segment as the profiler saw it, on CUDA that of torch's own count.
+On a CPU the peak is that of the allocator during one segment as the profiler saw it, on CUDA that
+of torch's own count.
 """
 
 from dataclasses import dataclass, replace
@@ -61,7 +62,8 @@ def hows(rows: list[dict]) -> str:
 
 
 def cost(config: Config, device: torch.device, repeats: int) -> dict:
-    """One row of the report: a trainer of `config` on random tokens. Not compiled: compilers choose what to keep.
+    """One row of the report: a trainer of `config` on random tokens. Not compiled: compilers choose
+    what to keep.
 
     Where it would not fit into memory nothing is measured.
     """
@@ -107,7 +109,8 @@ def predicted(config: Config, facts: Facts, one: Estimate) -> SegmentCost:
 
 
 def side_bytes(config: Config, facts: Facts) -> tuple[int, int]:
-    """Gradients; and what a step moves: parameters, average, two moments, of which Muon needs one for matrices.
+    """Gradients; and what a step moves: parameters, average, two moments, of which Muon needs one
+    for matrices.
 
     Puzzle embeddings are not in it: how many there are is known when the data is.
     """
@@ -137,8 +140,8 @@ def forward(trainer: Trainer) -> Tensor:
 def products(trainer: Trainer) -> tuple[int, int]:
     """FLOPs of matrix products, forward and backward.
 
-    torch counts the fused attention of a CPU as nothing and the scores that CUDA's computes again as work of its own.
-    So attention runs as plain products here, which are counted as they are.
+    torch counts the fused attention of a CPU as nothing and the scores that CUDA's computes again
+    as work of its own. So attention runs as plain products here, which are counted as they are.
     """
     with sdpa_kernel(SDPBackend.MATH):
         with FlopCounterMode(display=False) as ahead:

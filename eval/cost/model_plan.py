@@ -1,8 +1,10 @@
-"""Hours and memory of a run: `python -m eval.cost plan model=trm task=sudoku scale=paper device=h100 utilisation=0.4`
+"""Hours and memory of a run: `python -m eval.cost plan model=trm task=sudoku scale=paper
+device=h100 utilisation=0.4`
 
-By arithmetic alone; nothing is trained and no GPU is needed. FLOPs are those of matrix products. Utilisation is the
-share of the device's peak that they reach over the whole of training: an assumption, for you to measure with
-`python -m eval.speed`. Evaluation and the building of data take time on top, and the puzzle embeddings of ARC memory.
+By arithmetic alone; nothing is trained and no GPU is needed. FLOPs are those of matrix products.
+Utilisation is the share of the device's peak that they reach over the whole of training: an
+assumption, for you to measure with `python -m eval.speed`. Evaluation and the building of data take
+time on top, and the puzzle embeddings of ARC memory.
 """
 
 import re
@@ -20,7 +22,8 @@ from eval.cost.report import FILES, Report, refuse, split
 from tinyreason.errors import UserError
 from tinyreason.models import dtype_of
 
-# 10^12 FLOP/s of dense bf16 products, 10^9 bytes of memory: NVIDIA's data sheets, SXM where there is a choice
+# 10^12 FLOP/s of dense bf16 products, 10^9 bytes of memory: NVIDIA's data sheets, SXM where there
+# is a choice
 DEVICES = {
     "h200": (989.4, 141),
     "h100": (989.4, 80),
@@ -30,7 +33,9 @@ DEVICES = {
     "rtx4090": (165.2, 24),
     "l4": (121.0, 24),
 }
-USED = 0.9  # of the memory; the rest is for the context, for fragments, for what a backward pass needs in between
+# of the memory; the rest is for the context, for fragments, for what a backward pass needs in
+# between
+USED = 0.9
 OWN = {"device": "h100", "utilisation": "0.4", "gradients": None} | FILES
 USAGE = "python -m eval.cost plan model=trm task=sudoku scale=paper device=h100 utilisation=0.4 [gradients=one_step,full]"
 HEAD = "gradient | recomputed | GF a puzzle and segment | EF in all | hours | GB needed | largest batch that fits"
@@ -44,8 +49,10 @@ def plan(words: list[str]) -> None:
     config = training_config(composed(others))
     report, segments = Report("plan", own), config.steps * config.batch
     report.say(
-        f"{config.steps:,} steps of {config.batch:,} slots: {segments / 1e6:,.1f} million segments of one puzzle.\n"
-        f"{own['device']}: {peak:g} TFLOP/s in dense bf16, of which {share:g} is assumed to be reached; {memory} GB,\n"
+        f"{config.steps:,} steps of {config.batch:,} slots: "
+        f"{segments / 1e6:,.1f} million segments of one puzzle.\n"
+        f"{own['device']}: {peak:g} TFLOP/s in dense bf16, of "
+        f"which {share:g} is assumed to be reached; {memory} GB,\n"
         f"of which {USED:g} is for use.\n"
     )
     report.head(HEAD)
@@ -57,7 +64,8 @@ def plan(words: list[str]) -> None:
             rows.append(planned(row_config, peak * 1e12 * share, memory * 1e9 * USED))
             report.say(line(rows[-1]))
     report.say(
-        f"\nBy {hows(rows)}. Matrix products alone; without evaluation, and without the puzzle embeddings of ARC."
+        f"\nBy {hows(rows)}. Matrix products alone; without "
+        "evaluation, and without the puzzle embeddings of ARC."
     )
     numbers = {
         "words": others,
@@ -103,7 +111,8 @@ def line(row: dict) -> str:
     again, every = "yes" if row["recompute"] else "no", sum(row["flops"].values())
     size = sum(row["memory"].values()) / 1e9
     return (
-        f"| {row['gradient']} | {again} | {row['each'] / 1e9:.2f} | {every / 1e18:.4g} | {row['hours']:.3g} | "
+        f"| {row['gradient']} | {again} | {row['each'] / 1e9:.2f} "
+        f"| {every / 1e18:.4g} | {row['hours']:.3g} | "
         f"{size:.1f}{'' if row['fits'] else ', does not fit'} | {row['largest_batch']:,} |"
     )
 

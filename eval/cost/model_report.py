@@ -1,7 +1,9 @@
-"""Each gradient scheme of a model, measured and by arithmetic: `python -m eval.cost model=trm task=sudoku scale=paper`
+"""Each gradient scheme of a model, measured and by arithmetic: `python -m eval.cost model=trm
+task=sudoku scale=paper`
 
-Prints a Markdown table, each line as soon as it is measured: one for each scheme, and one more with its recursions
-recomputed in the backward pass (`model.recompute`). With `runs=` and `out=` also the loss of those runs against FLOPs.
+Prints a Markdown table, each line as soon as it is measured: one for each scheme, and one more with
+its recursions recomputed in the backward pass (`model.recompute`). With `runs=` and `out=` also the
+loss of those runs against FLOPs.
 """
 
 from dataclasses import asdict, replace
@@ -25,10 +27,12 @@ from tinyreason.run.folder import read_config
 OWN = {"gradients": "one_step,full,bptt", "slots": None, "repeats": "3", "runs": None} | FILES
 USAGE = (
     "python -m eval.cost model=trm task=sudoku scale=paper "
-    "[gradients=one_step,full,bptt,4] [slots=2] [repeats=3] [runs=runs/a,runs/b] [json=FILE] [out=DIR]"
+    "[gradients=one_step,full,bptt,4] [slots=2] "
+    "[repeats=3] [runs=runs/a,runs/b] [json=FILE] [out=DIR]"
 )
 HEAD = (
-    "gradient | recomputed | tracked | forward GF | estimate | backward GF | estimate | kept MiB | estimate | "
+    "gradient | recomputed | tracked | forward GF | estimate "
+    "| backward GF | estimate | kept MiB | estimate | "
     "side MiB | estimate | peak MiB | estimate | s"
 )
 NOTE = """
@@ -101,7 +105,9 @@ def schemes_of(names: str, config: Config) -> list[GradientConfig]:
 
 
 def scheme_of(name: str) -> GradientConfig:
-    """A scheme as `gradient=` knows it, with the options of its yaml; a number is `last` with so many recursions."""
+    """A scheme as `gradient=` knows it, with the options of its yaml; a number is `last` with so
+    many recursions.
+    """
     words = (
         ["gradient=last", f"gradient.recursions={name}"]
         if name.isdecimal()

@@ -1,4 +1,6 @@
-"""What the reports have in common: the words that a user types, and a table that is printed, kept and written."""
+"""What the reports have in common: the words that a user types, and a table that is printed, kept
+and written.
+"""
 
 import json
 import os
@@ -16,7 +18,10 @@ FILES = {"json": None, "out": None}  # options of every report
 def split(
     words: list[str], own: Mapping[str, str | None]
 ) -> tuple[dict[str, str | None], list[str]]:
-    """The options of a report, `own` with its defaults, and the other words. Raises UserError for one given twice."""
+    """The options of a report, `own` with its defaults, and the other words.
+
+    Raises UserError for one given twice.
+    """
     mine = [word for word in words if word.partition("=")[0] in own]
     keys = [word.partition("=")[0] for word in mine]
     for word, key in zip(mine, keys, strict=True):
@@ -33,7 +38,8 @@ def refuse(words: list[str], *keys: str) -> None:
     for word in words:
         if word.partition("=")[0] in keys:
             raise UserError(
-                f"{word} is a row of the table already; leave it out, and type gradients= for the schemes"
+                f"{word} is a row of the table already; leave "
+                "it out, and type gradients= for the schemes"
             )
 
 
@@ -76,7 +82,9 @@ def folder(name: str | None) -> Path | None:
 
 
 class Report:
-    """A Markdown table, printed line by line; in the end its numbers go to `json`, and everything to `out`."""
+    """A Markdown table, printed line by line; in the end its numbers go to `json`, and everything
+    to `out`.
+    """
 
     def __init__(self, name: str, options: Mapping[str, str | None]):
         self.name, self.lines = name, []

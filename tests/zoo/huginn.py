@@ -1,4 +1,6 @@
-"""Recordings of Huginn: one batch, its states after each recursion, logits at every depth, gradients."""
+"""Recordings of Huginn: one batch, its states after each recursion, logits at every depth,
+gradients.
+"""
 
 from tests import tiny
 from tests.zoo.recording import (

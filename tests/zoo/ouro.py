@@ -1,4 +1,6 @@
-"""Recordings of Ouro: states, gates and logits of every loop, the loss of stage 1 and its gradients."""
+"""Recordings of Ouro: states, gates and logits of every loop, the loss of stage 1 and its
+gradients.
+"""
 
 import torch
 from torch import Tensor
@@ -77,7 +79,9 @@ def differences(recording: Recording) -> dict[str, float]:
 
 
 def stage_1(reads: list, labels: Tensor, beta: float) -> dict[str, Loss]:
-    """The loss as the reference takes it: the mean over all cells of a batch, as if they were one puzzle."""
+    """The loss as the reference takes it: the mean over all cells of a batch, as if they were one
+    puzzle.
+    """
     scored = labels != IGNORE
     cells = [softmax(read.logits, labels.clamp(min=0)) * scored for read in reads]
     flat = [read._replace(gate=read.gate.flatten()[None]) for read in reads]

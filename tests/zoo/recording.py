@@ -72,7 +72,9 @@ class Recording:
         return tiny.model_config(name, **sizes | options)
 
     def model(self, config: ModelConfig, weights: Mapping[str, Tensor]) -> RecursiveModel:
-        """Our model, with weights under our names; what has neither weight nor gradient there is the halting head."""
+        """Our model, with weights under our names; what has neither weight nor gradient there is
+        the halting head.
+        """
         model = make_model(config, self.facts(), torch.device("cpu"))
         own = model.state_dict()
         missing = own.keys() - weights.keys()
@@ -106,7 +108,9 @@ def mean_loss(logits: Tensor, labels: Tensor) -> Tensor:
 def gradient_difference(
     recording: Recording, prefix: str, gradient_of: Callable[[str], Tensor]
 ) -> float:
-    """The largest difference of the whole gradients and the norms under `prefix`; `gradient_of` takes their names."""
+    """The largest difference of the whole gradients and the norms under `prefix`; `gradient_of`
+    takes their names.
+    """
     whole = recording.under(f"{prefix}grad/")
     norms = recording.under(f"{prefix}grad_norm/")
     found = [relative(gradient_of(name).view_as(g), g) for name, g in whole.items()]

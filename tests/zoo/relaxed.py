@@ -1,4 +1,6 @@
-"""Recordings of the small looped models that share one stack: here of Relaxed, with a LoRA for each loop."""
+"""Recordings of the small looped models that share one stack: here of Relaxed, with a LoRA for each
+loop.
+"""
 
 import torch
 from torch import Tensor

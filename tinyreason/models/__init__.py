@@ -35,7 +35,10 @@ __all__ += ["dtype_of", "make_core", "make_model", "parameter_count"]
 
 
 def make_model(config: ModelConfig, facts: Facts, device: torch.device) -> RecursiveModel:
-    """A freshly initialised model on `device`. Raises UserError on a name or a size that no model has."""
+    """A freshly initialised model on `device`.
+
+    Raises UserError on a name or a size that no model has.
+    """
     model = chosen(MODELS, "model.name", config.name)
     config.check("model.")
     return model(config, facts, dtype_of(config, device)).to(device)
@@ -43,7 +46,8 @@ def make_model(config: ModelConfig, facts: Facts, device: torch.device) -> Recur
 
 def dtype_of(config: ModelConfig, device: torch.device) -> torch.dtype:
     """The type of the activations."""
-    # bf16 pays where the hardware multiplies it fast; on a CPU without such units it is slower than float32
+    # bf16 pays where the hardware multiplies it fast; on a CPU without such units it is slower than
+    # float32
     if config.dtype == "auto":
         return torch.bfloat16 if device.type == "cuda" else torch.float32
     return DTYPES[config.dtype]

@@ -1,7 +1,7 @@
 """What a recursive model is: encode, start, recur, read.
 
-A model's own are its latents, its options and its `recur`; it never decides how deep it runs, and owns no data, loss or
-metric. What puts the verbs together is `segment`.
+A model's own are its latents, its options and its `recur`; it never decides how deep it runs, and
+owns no data, loss or metric. What puts the verbs together is `segment`.
 
 B batch, S sequence (prefix + cells), D width, V vocabulary.
 """
@@ -26,8 +26,8 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch
 class ModelConfig(Options):
     """The model axis of a run: the options of every model. The values stand in `conf/model/*.yaml`.
 
-    A model with options of its own subclasses it in its own file. Either way it states `recursions`, those of a segment
-    as published.
+    A model with options of its own subclasses it in its own file. Either way it states
+    `recursions`, those of a segment as published.
     """
 
     name: str  # in tinyreason.models.MODELS
@@ -48,9 +48,11 @@ class ModelConfig(Options):
     )
 
     def applied(self, t: int) -> tuple[int, ...] | None:
-        """The layers of each application of a core in recursion `t`, if cores are all that costs; None: unknown.
+        """The layers of each application of a core in recursion `t`, if cores are all that costs;
+        None: unknown.
 
-        `eval.cost` has a closed form for models that know, and counts on tensors without memory for those that do not.
+        `eval.cost` has a closed form for models that know, and counts on tensors without memory for
+        those that do not.
         """
         return None
 
@@ -86,7 +88,10 @@ class LoopConfig(ModelConfig):
 
 
 class State(NamedTuple):
-    """The two latents of HRM and TRM, each (B S D). The first latent of any state is the one that is read."""
+    """The two latents of HRM and TRM, each (B S D).
+
+    The first latent of any state is the one that is read.
+    """
 
     z_H: Tensor  # the answer so far ("y" in TRM's paper)
     z_L: Tensor  # the reasoning ("z" in TRM's paper)
@@ -126,7 +131,9 @@ class RecursiveModel(nn.Module, ABC):
         scale: float | None = None,
         tied: bool = False,
     ):
-        """`scale` multiplies the embedded batch (None: by sqrt(D)); `tied`: `read` hands the embedding to the heads."""
+        """`scale` multiplies the embedded batch (None: by sqrt(D)); `tied`: `read` hands the
+        embedding to the heads.
+        """
         super().__init__()
         self.config = config
         embedded = (config.width, config.prefix, config.positions, config.puzzle_embedding)
@@ -139,7 +146,9 @@ class RecursiveModel(nn.Module, ABC):
 
     @abstractmethod
     def start(self, x: Tensor, noise: Noise) -> NamedTuple:
-        """The state of slots that begin with the puzzles of `x`: fixed, x itself, or drawn from `noise`."""
+        """The state of slots that begin with the puzzles of `x`: fixed, x itself, or drawn from
+        `noise`.
+        """
 
     @abstractmethod
     def recur(self, state: NamedTuple, x: Tensor, t: int) -> NamedTuple:
@@ -155,7 +164,9 @@ class RecursiveModel(nn.Module, ABC):
 
 
 class FixedStart(RecursiveModel):
-    """Abstract. Each latent starts at a fixed vector, never learned, the same at every position, as HRM's and TRM's."""
+    """Abstract. Each latent starts at a fixed vector, never learned, the same at every position, as
+    HRM's and TRM's.
+    """
 
     def __init__(
         self, config: ModelConfig, facts: Facts, latents: type[NamedTuple], dtype: torch.dtype
@@ -173,7 +184,9 @@ class FixedStart(RecursiveModel):
 def make_core(
     config: ModelConfig, facts: Facts, layers: int | None = None, style: Style = TRM_STYLE
 ) -> Core:
-    """One tied network of the configured size, of `layers` blocks if that is not the configured number."""
+    """One tied network of the configured size, of `layers` blocks if that is not the configured
+    number.
+    """
     length = config.prefix + facts.seq_len
     rotary, inner = config.positions == "rotary", Inner(config.expansion, config.inner_multiple)
     sizes = (config.mix, config.width, config.heads, inner, length, rotary)

@@ -1,8 +1,10 @@
 """HRM, "Hierarchical Reasoning Model", arXiv 2506.21734.
 
 Unusual in it:
-- two cores: a fast one refines z_L under the slow latent's guidance, a slow one updates z_H once a cycle
-- the gradient covers the last update of each core alone (`gradient=one_step`), so memory is constant in depth
+- two cores: a fast one refines z_L under the slow latent's guidance, a slow one updates z_H once a
+  cycle
+- the gradient covers the last update of each core alone (`gradient=one_step`), so memory is
+  constant in depth
 - halting is learnt by Q-learning (`halting=q_learning`)
 """
 

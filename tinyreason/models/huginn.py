@@ -1,12 +1,17 @@
-"""Huginn, "Scaling up Test-Time Compute with Latent Reasoning: A Recurrent Depth Approach", arXiv 2502.05171.
+"""Huginn, "Scaling up Test-Time Compute with Latent Reasoning: A Recurrent Depth Approach", arXiv
+2502.05171.
 
 Unusual in it:
-- a prelude embeds the puzzle once, a core refines a state that is fed the embedding at every recursion, a coda reads
+- a prelude embeds the puzzle once, a core refines a state that is fed the embedding at every
+  recursion, a coda reads
 - the state starts at random, anew for every cell, so that the core must find its way from anywhere
-- how deep a step goes is drawn (`depth=poisson`), and the gradient reaches back a fixed way (`gradient=last`)
-- blocks are normed before each half and again after its residual; the same final norm stands before and after the coda
+- how deep a step goes is drawn (`depth=poisson`), and the gradient reaches back a fixed way
+  (`gradient=last`)
+- blocks are normed before each half and again after its residual; the same final norm stands before
+  and after the coda
 
-Departures: every cell sees every cell; a halting head reads the first token; cross-entropy is that of `loss=`.
+Departures: every cell sees every cell; a halting head reads the first token; cross-entropy is that
+of `loss=`.
 
 B batch, S sequence (prefix + cells), D width.
 """
@@ -60,7 +65,9 @@ class Huginn(RecursiveModel):
         self.initialise(config)
 
     def initialise(self, config: HuginnConfig) -> None:
-        """Every matrix alike; those that write to the residual smaller, the deeper the network at its mean depth."""
+        """Every matrix alike; those that write to the residual smaller, the deeper the network at
+        its mean depth.
+        """
         depth = config.prelude + config.coda + config.layers * config.recursions
         for name, p in self.named_parameters():
             if p.ndim == 2 and name != "heads.halt.weight":

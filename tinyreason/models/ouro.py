@@ -1,12 +1,14 @@
 """Ouro (LoopLM), "Scaling Latent Reasoning via Looped Language Models", arXiv 2510.25741.
 
 Unusual in it:
-- an ordinary stack, looped without feeding the puzzle in again: the state starts as the embedding itself
+- an ordinary stack, looped without feeding the puzzle in again: the state starts as the embedding
+  itself
 - the final norm is inside the loop, and its output is fed on
-- after every loop an answer is read and a gate says, cell by cell, how likely it is to leave there; the loss is the
-  expected one over those exits (`supervision=exit_gate`)
+- after every loop an answer is read and a gate says, cell by cell, how likely it is to leave there;
+  the loss is the expected one over those exits (`supervision=exit_gate`)
 
-Departures: every cell sees every cell; a halting head reads the first token; cross-entropy is that of `loss=`.
+Departures: every cell sees every cell; a halting head reads the first token; cross-entropy is that
+of `loss=`.
 
 B batch, S sequence (prefix + cells), D width.
 """

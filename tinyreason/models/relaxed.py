@@ -1,13 +1,13 @@
 """Relaxed Recursive Transformer, arXiv 2410.20672: a tied stack whose loops may differ a little.
 
 Unusual in it:
-- loop t uses W + B_t A_t in place of each matrix W of the stack, B_t A_t of low rank (LoRA), starting at zero: at first
-  it is the plain loop, bit for bit
+- loop t uses W + B_t A_t in place of each matrix W of the stack, B_t A_t of low rank (LoRA),
+  starting at zero: at first it is the plain loop, bit for bit
 - the puzzle is not fed in again: the state starts as the embedding itself
 - loops beyond those that have a B_t A_t use the last one's
 
-Departures: every cell sees every cell; blocks are those of llama2.c; the embedding reads the answer too, as in the small
-published runs; the rest starts as all models here do.
+Departures: every cell sees every cell; blocks are those of llama2.c; the embedding reads the answer
+too, as in the small published runs; the rest starts as all models here do.
 
 B batch, S sequence (prefix + cells), D width, r rank.
 """

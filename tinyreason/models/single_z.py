@@ -1,6 +1,8 @@
-"""TRM with one latent, the "single z" row of Table 2 of arXiv 2510.04871 (71.9 against 87.4 with two).
+"""TRM with one latent, the "single z" row of Table 2 of arXiv 2510.04871 (71.9 against 87.4 with
+two).
 
-Unusual in it: z is both the reasoning and the answer; each cycle ends with one recursion that is not fed the question.
+Unusual in it: z is both the reasoning and the answer; each cycle ends with one recursion that is
+not fed the question.
 """
 
 import torch

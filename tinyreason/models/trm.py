@@ -1,7 +1,8 @@
 """TRM, "Less is More: Recursive Reasoning with Tiny Networks", arXiv 2510.04871.
 
 Unusual in it:
-- one small core updates both latents: z_L, the reasoning, L_cycles times a cycle, then z_H, the answer, once
+- one small core updates both latents: z_L, the reasoning, L_cycles times a cycle, then z_H, the
+  answer, once
 - z_L is fed the question and z_H is not: that is how the one core tells the two updates apart
 - the gradient covers the whole last cycle (`gradient=full`); the cycles before it run free
 """

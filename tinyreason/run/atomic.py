@@ -1,7 +1,9 @@
-"""Files that are there whole or not at all, whenever a process is killed, the power fails or a disk fills up.
+"""Files that are there whole or not at all, whenever a process is killed, the power fails or a disk
+fills up.
 
-A file is written under a temporary name beside its place, flushed to disk and renamed; then its directory is flushed to
-disk. The temporary name ends in the number of the process, so that two do not write to the same one.
+A file is written under a temporary name beside its place, flushed to disk and renamed; then its
+directory is flushed to disk. The temporary name ends in the number of the process, so that two do
+not write to the same one.
 """
 
 import os
@@ -13,13 +15,19 @@ from pathlib import Path
 
 
 def write_whole(path: Path, content: bytes | memoryview) -> None:
-    """Replace the file at `path`, on disk before this returns. Raises OSError; then the old file stands there."""
+    """Replace the file at `path`, on disk before this returns.
+
+    Raises OSError; then the old file stands there.
+    """
     with staged(path, content) as temporary:
         rename(temporary, path)
 
 
 def append(path: Path, line: bytes) -> None:
-    """Add `line` to the end of a file, all of it or nothing. Raises OSError. A killed process loses none of it."""
+    """Add `line` to the end of a file, all of it or nothing.
+
+    Raises OSError. A killed process loses none of it.
+    """
     with path.open("ab", buffering=0) as file:
         size = file.tell()
         try:
@@ -39,7 +47,9 @@ def sync(path: Path) -> None:
 
 @contextmanager
 def staged(path: Path, content: bytes | memoryview) -> Iterator[Path]:
-    """`content` on disk under the temporary name of `path`, to be renamed in the block; gone where the block fails."""
+    """`content` on disk under the temporary name of `path`, to be renamed in the block; gone where
+    the block fails.
+    """
     temporary = temporary_of(path)
     try:
         with temporary.open("wb") as file:
@@ -54,7 +64,9 @@ def staged(path: Path, content: bytes | memoryview) -> Iterator[Path]:
 
 
 def rename(old: Path, new: Path) -> None:
-    """Give a file another name in its directory, replacing what has it; on disk before this returns."""
+    """Give a file another name in its directory, replacing what has it; on disk before this
+    returns.
+    """
     os.replace(old, new)
     descriptor = os.open(new.parent, os.O_RDONLY)
     try:
@@ -69,7 +81,9 @@ def temporary_of(path: Path) -> Path:
 
 
 def leftovers(directory: Path) -> list[Path]:
-    """Temporary files in a directory, in name order: of processes that are dead, where one alone may write there."""
+    """Temporary files in a directory, in name order: of processes that are dead, where one alone
+    may write there.
+    """
     return sorted(
         path for path in directory.glob("*.tmp.*") if re.search(r"\.tmp\.[1-9][0-9]*$", path.name)
     )

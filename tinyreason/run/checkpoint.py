@@ -1,11 +1,12 @@
 """A training run on disk, complete: what is needed to go on as if it had not stopped.
 
-A checkpoint is `step_00000123.pt`, from `torch.save`, and its manifest `step_00000123.json`. While one is made or
-deleted, its manifest stands under a temporary name; what a killed process leaves in that state does not count and is
-swept. Any other that is not exactly what its manifest says is damaged, and that is told.
+A checkpoint is `step_00000123.pt`, from `torch.save`, and its manifest `step_00000123.json`. While
+one is made or deleted, its manifest stands under a temporary name; what a killed process leaves in
+that state does not count and is swept. Any other that is not exactly what its manifest says is
+damaged, and that is told.
 
-A file is read once, compared with its manifest, and the very bytes that were compared are loaded, with
-`weights_only=True` and no fallback: a checkpoint cannot run code.
+A file is read once, compared with its manifest, and the very bytes that were compared are loaded,
+with `weights_only=True` and no fallback: a checkpoint cannot run code.
 """
 
 import hashlib
@@ -35,7 +36,9 @@ from tinyreason.run.manifest import (
 
 
 def steps(directory: Path) -> list[int]:
-    """The steps of all checkpoints, newest first; damaged ones count, those that are being made or deleted do not."""
+    """The steps of all checkpoints, newest first; damaged ones count, those that are being made or
+    deleted do not.
+    """
     names = set(os.listdir(directory)) if directory.is_dir() else set()
     unfinished = {name.partition(".tmp.")[0] for name in names if ".json.tmp." in name} - names
     found = {int(match[1]) for match in map(NAME.fullmatch, names) if match}
@@ -54,10 +57,12 @@ def newest(directory: Path) -> Path | None:
 
 
 def save(directory: Path, step: int, state: dict) -> Path:
-    """Write `state` (tensors, numbers, strings, lists, dicts) as the checkpoint of `step`, on disk before this returns.
+    """Write `state` (tensors, numbers, strings, lists, dicts) as the checkpoint of `step`, on disk
+    before this returns.
 
-    Raises OSError where that fails, as on a full disk, and leaves nothing behind; but where a good checkpoint of the
-    same step was being replaced, it may be either of the two that stands there then.
+    Raises OSError where that fails, as on a full disk, and leaves nothing behind; but where a good
+    checkpoint of the same step was being replaced, it may be either of the two that stands there
+    then.
     """
     data = serialized(state)
     path = path_of(directory, step)
@@ -93,7 +98,10 @@ def serialized(state: dict) -> memoryview:
 
 
 def standing(path: Path) -> list[Content]:
-    """The content of the good checkpoint at `path`, if there is one. Raises OSError where that is not to be known."""
+    """The content of the good checkpoint at `path`, if there is one.
+
+    Raises OSError where that is not to be known.
+    """
     try:
         return [content_of(intact(path))]
     except Damaged:
@@ -101,7 +109,9 @@ def standing(path: Path) -> list[Content]:
 
 
 def remove(path: Path) -> None:
-    """Delete a checkpoint, good or damaged; it counts no more from the moment its manifest is renamed."""
+    """Delete a checkpoint, good or damaged; it counts no more from the moment its manifest is
+    renamed.
+    """
     mark = temporary_of(manifest_of(path))
     if manifest_of(path).exists():
         rename(manifest_of(path), mark)
@@ -110,7 +120,8 @@ def remove(path: Path) -> None:
 
 
 def prune(directory: Path, keep: int, best: int | None = None) -> None:
-    """Delete what is older than the `keep` newest that seem good, oldest first, but for the step `best`.
+    """Delete what is older than the `keep` newest that seem good, oldest first, but for the step
+    `best`.
 
     What never had a manifest stays: we have not made it. Raises OSError.
     """
@@ -127,7 +138,9 @@ def prune(directory: Path, keep: int, best: int | None = None) -> None:
 
 
 def set_aside_after(directory: Path, step: int) -> None:
-    """Rename the checkpoints of later steps, damaged or unwanted, the newest first: they do not count any more."""
+    """Rename the checkpoints of later steps, damaged or unwanted, the newest first: they do not
+    count any more.
+    """
     for later in steps(directory):
         path = path_of(directory, later)
         for file in (path, manifest_of(path)):
@@ -136,7 +149,8 @@ def set_aside_after(directory: Path, step: int) -> None:
 
 
 def sweep(directory: Path) -> None:
-    """Delete what dead processes left: temporary files, and checkpoints that they were making or deleting.
+    """Delete what dead processes left: temporary files, and checkpoints that they were making or
+    deleting.
 
     For the one process that may write to `directory`; a run holds its lock.
     """
@@ -151,9 +165,11 @@ def sweep(directory: Path) -> None:
 
 
 def newest_good(directory: Path, warn: Callable[[str], None]) -> tuple[Path, dict] | None:
-    """The newest checkpoint that is not damaged, and what it holds; None if there are no checkpoints.
+    """The newest checkpoint that is not damaged, and what it holds; None if there are no
+    checkpoints.
 
-    `warn` gets a line for each newer one: file, reason, which is taken instead. Raises Damaged if all are.
+    `warn` gets a line for each newer one: file, reason, which is taken instead. Raises Damaged if
+    all are.
     """
     damaged: list[Damaged] = []
     for step in steps(directory):
@@ -197,7 +213,9 @@ def load(path: Path) -> dict:
 
 
 def digest(module: nn.Module) -> str:
-    """sha256 of all parameters and persistent buffers, in name order: equal exactly if the weights are."""
+    """sha256 of all parameters and persistent buffers, in name order: equal exactly if the weights
+    are.
+    """
     sha = hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):
         sha.update(name.encode())

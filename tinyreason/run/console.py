@@ -1,4 +1,7 @@
-"""What a program tells its user. Where nobody can read it, a closed pipe or a full disk, that is no reason to end."""
+"""What a program tells its user.
+
+Where nobody can read it, a closed pipe or a full disk, that is no reason to end.
+"""
 
 import os
 import sys

@@ -1,8 +1,9 @@
-"""The same sums in the same order: what makes a run on CUDA repeatable to the last bit, at a price in speed.
+"""The same sums in the same order: what makes a run on CUDA repeatable to the last bit, at a price
+in speed.
 
-A GPU's fastest kernels add in whatever order their threads arrive, and compiled ones are chosen by timing them. On a
-CPU nothing changes: there the order is fixed by the number of threads.
-Source: PyTorch's notes on reproducibility, https://docs.pytorch.org/docs/stable/notes/randomness.html
+A GPU's fastest kernels add in whatever order their threads arrive, and compiled ones are chosen by
+timing them. On a CPU nothing changes: there the order is fixed by the number of threads. Source:
+PyTorch's notes on reproducibility, https://docs.pytorch.org/docs/stable/notes/randomness.html
 """
 
 import os
@@ -19,7 +20,10 @@ WORKSPACE = ":4096:8"  # 8 buffers of 4 MiB, taken in turn
 
 @contextmanager
 def deterministic(on: bool) -> Iterator[None]:
-    """While `on`, this process takes deterministic kernels alone. Raises UserError for an operation that has none."""
+    """While `on`, this process takes deterministic kernels alone.
+
+    Raises UserError for an operation that has none.
+    """
     before = torch.are_deterministic_algorithms_enabled()
     if on and os.environ.get(VARIABLE) != WORKSPACE:
         if torch.cuda.is_initialized():

@@ -1,6 +1,7 @@
 """A run's folder: runs/<name>/ with config.yaml, log.jsonl, result.json and checkpoints/.
 
-A folder is never silently overwritten: a finished run is refused, a started one goes on or is refused.
+A folder is never silently overwritten: a finished run is refused, a started one goes on or is
+refused.
 """
 
 import json
@@ -57,7 +58,8 @@ class RunFolder:
     def __init__(self, config: dict[str, Any], root: Path = Path("runs")):
         if not re.fullmatch(r"\w[\w.-]*", config["name"]):
             raise UserError(
-                f"name={config['name']} must be letters, digits, '.', '_', '-': it becomes a folder of runs/"
+                f"name={config['name']} must be letters, digits, "
+                "'.', '_', '-': it becomes a folder of runs/"
             )
         self.path, self.config = root / config["name"], config
         self.checkpoints, self.full, self.saved = self.path / "checkpoints", False, None
@@ -71,11 +73,15 @@ class RunFolder:
         self.lock = Lock(self.path)
 
     def start(self) -> tuple[Path, dict] | None:
-        """The checkpoint that `resume=` asks for and what is in it. Raises UserError where that is not to be had."""
+        """The checkpoint that `resume=` asks for and what is in it.
+
+        Raises UserError where that is not to be had.
+        """
         resume, begun = self.config["resume"], self.begun
         if begun and resume == "false":
             raise UserError(
-                f"{self.path} exists; type name=NEW for another run, or resume=auto to go on with it"
+                f"{self.path} exists; type name=NEW for "
+                "another run, or resume=auto to go on with it"
             )
         changed = self.changes() if begun else ""
         if self.finished():
@@ -83,7 +89,8 @@ class RunFolder:
             raise UserError(other) if changed else Finished(self.path)
         if changed and not self.config["resume_override"]:
             raise UserError(
-                f"{self.path} was begun{changed}; type name=NEW, undo them, or type resume_override=true"
+                f"{self.path} was begun{changed}; type name=NEW, "
+                "undo them, or type resume_override=true"
             )
         if not begun and checkpoint.steps(self.checkpoints) and not self.config["resume_override"]:
             raise UserError(
@@ -99,7 +106,8 @@ class RunFolder:
             return path, checkpoint.load(existing(path))
         if found is None and resume == "true":
             raise UserError(
-                f"resume=true, but {self.checkpoints} has no checkpoint; type resume=auto to start the run"
+                f"resume=true, but {self.checkpoints} has no "
+                "checkpoint; type resume=auto to start the run"
             )
         if found is None and begun:
             warn(f"{self.path} was begun, but there is no checkpoint; it begins again at step 0")
@@ -109,12 +117,16 @@ class RunFolder:
         return path.resolve().parent == self.checkpoints.resolve()
 
     def own(self, path: Path) -> dict:
-        """What is in a checkpoint of this run. Raises UserError where steps after it would be forgotten."""
+        """What is in a checkpoint of this run.
+
+        Raises UserError where steps after it would be forgotten.
+        """
         newest = checkpoint.newest(self.checkpoints)
         if newest and existing(path).name != newest.name and not self.config["resume_override"]:
             branch = f"name=NEW resume={path} to branch off"
             raise UserError(
-                f"{newest.name} is newer than resume={path}; type {branch}, or resume_override=true to go back"
+                f"{newest.name} is newer than resume={path}; type "
+                f"{branch}, or resume_override=true to go back"
             )
         return checkpoint.load(existing(path))
 
@@ -136,7 +148,9 @@ class RunFolder:
         return f" with other options ({', '.join(changed)})" if changed else ""
 
     def begin(self, step: int) -> None:
-        """Make the folder what it was after `step`: later checkpoints and log lines are about to be made again."""
+        """Make the folder what it was after `step`: later checkpoints and log lines are about to be
+        made again.
+        """
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         for folder in (self.path, self.checkpoints):
             checkpoint.sweep(folder)
@@ -147,7 +161,9 @@ class RunFolder:
         self.rewind_log(step)
 
     def rewind_log(self, step: int) -> None:
-        """Keep the lines up to `step`; say where some are missing, and keep what is not ours in another file."""
+        """Keep the lines up to `step`; say where some are missing, and keep what is not ours in
+        another file.
+        """
         path = self.path / "log.jsonl"
         lines = path.read_text(errors="replace").splitlines() if path.exists() else []
         records = [parsed(line) for line in lines]
@@ -156,7 +172,8 @@ class RunFolder:
             write_whole(path.with_name(f"{path.name}.aside"), path.read_bytes())
         if lost:
             warn(
-                f"{path}: {lost} of {len(lines)} lines are damaged and dropped; {path.name}.aside has all of it"
+                f"{path}: {lost} of {len(lines)} lines are damaged "
+                f"and dropped; {path.name}.aside has all of it"
             )
         if self.begun and step and not path.exists():
             warn(f"{path} is missing, so the log goes on from step {step}")
@@ -178,7 +195,8 @@ class RunFolder:
         self.lock.release()
 
     def advice(self, bad: int) -> str:
-        """Where to begin again for a run that went wrong at the step `bad`: from the last one but that was good.
+        """Where to begin again for a run that went wrong at the step `bad`: from the last one but
+        that was good.
 
         The very last may be what made `bad` bad: weights that are finite and enormous.
         """
@@ -199,7 +217,8 @@ class RunFolder:
             self.full, self.saved = False, step
         except OSError as error:
             self.complain(
-                f"step {step} could not be saved ({error.strerror}); the checkpoints before it are kept"
+                f"step {step} could not be saved ({error.strerror}); "
+                "the checkpoints before it are kept"
             )
             return False
         with suppress(OSError):  # what cannot be deleted now will be later
@@ -226,7 +245,8 @@ class RunFolder:
 def existing(path: Path) -> Path:
     if not path.is_file() or not NAME.fullmatch(path.name) or path.suffix != ".pt":
         raise UserError(
-            f"resume={path}: no such checkpoint; type resume=auto, true, false or a path as NAME/step_00000123.pt"
+            f"resume={path}: no such checkpoint; type resume=auto, "
+            "true, false or a path as NAME/step_00000123.pt"
         )
     return path
 

@@ -24,7 +24,8 @@ class Lock:
             ) from None
         except OSError as error:  # a file system that knows no locks
             warn(
-                f"{path}: cannot be locked ({error.strerror}); see to it that no other run has this name"
+                f"{path}: cannot be locked ({error.strerror}); "
+                "see to it that no other run has this name"
             )
         os.ftruncate(self.descriptor, 0)
         os.write(self.descriptor, f"{os.getpid()}\n".encode())

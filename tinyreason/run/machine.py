@@ -11,7 +11,9 @@ from tinyreason.run.deterministic import repeats
 
 
 def peak_memory(device: torch.device) -> int:
-    """Bytes: what was allocated on a GPU at most, or what this process took of the machine's memory."""
+    """Bytes: what was allocated on a GPU at most, or what this process took of the machine's
+    memory.
+    """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (

@@ -1,9 +1,11 @@
-"""What a checkpoint must be like, in a JSON file beside it that is written last: no manifest, no checkpoint.
+"""What a checkpoint must be like, in a JSON file beside it that is written last: no manifest, no
+checkpoint.
 
     {"format": 1, "step": 123, "contents": [{"size": 4567, "sha256": "89ab..."}]}
 
-`contents` has two entries while a good checkpoint is replaced by another of the same step: either will do until the
-second has come to stand. The digest finds damage; it is no protection from somebody who can write to the directory.
+`contents` has two entries while a good checkpoint is replaced by another of the same step: either
+will do until the second has come to stand. The digest finds damage; it is no protection from
+somebody who can write to the directory.
 """
 
 import hashlib
@@ -50,7 +52,8 @@ def encode(step: int, contents: list[Content]) -> bytes:
 
 
 def decode(raw: bytes, step: int) -> list[Content]:
-    """The contents that the manifest of `step` allows. Raises ValueError with the reason where `raw` is not one.
+    """The contents that the manifest of `step` allows. Raises ValueError with the reason where
+    `raw` is not one.
 
     It must be what `encode` writes, byte for byte, so that no flipped bit goes unseen.
     """
@@ -79,7 +82,10 @@ def read(path: Path, step: int) -> list[Content]:
 
 
 def intact(path: Path) -> bytes:
-    """The bytes of a checkpoint if they are what its manifest says. Raises Damaged; OSError where it cannot tell."""
+    """The bytes of a checkpoint if they are what its manifest says.
+
+    Raises Damaged; OSError where it cannot tell.
+    """
     allowed = expected(path)
     with path.open("rb") as file:
         data = file.read(allowed[0].size + 1)  # one more, lest it has grown since
@@ -89,7 +95,9 @@ def intact(path: Path) -> bytes:
 
 
 def expected(path: Path) -> list[Content]:
-    """What by the manifest may be in a checkpoint, and has its size; it is not read. Raises as `intact`."""
+    """What by the manifest may be in a checkpoint, and has its size; it is not read. Raises as
+    `intact`.
+    """
     match = NAME.fullmatch(path.name)
     if match is None or match[2] != "pt":
         raise Damaged(f"{path}: not a checkpoint's name, as in step_00000123.pt")
@@ -109,7 +117,9 @@ def expected(path: Path) -> list[Content]:
 
 
 def seems_good(path: Path) -> bool:
-    """A checkpoint has a manifest and the size in it; it is not read. Raises OSError where it cannot tell."""
+    """A checkpoint has a manifest and the size in it; it is not read. Raises OSError where it
+    cannot tell.
+    """
     try:
         return bool(expected(path))
     except Damaged:

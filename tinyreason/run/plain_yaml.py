@@ -1,7 +1,9 @@
-"""YAML that says what it says: maps, lists, text, numbers. No tags, no anchors, no dates, and nothing that is followed.
+"""YAML that says what it says: maps, lists, text, numbers. No tags, no anchors, no dates, and
+nothing that is followed.
 
-Saved configurations are read with it, since they come from anywhere. A tag could name a class, an alias of an alias of
-an alias could fill the memory, and `${...}` would be looked up in the environment by whoever reads on.
+Saved configurations are read with it, since they come from anywhere. A tag could name a class, an
+alias of an alias of an alias could fill the memory, and `${...}` would be looked up in the
+environment by whoever reads on.
 """
 
 from pathlib import Path

@@ -1,4 +1,5 @@
-"""Asking a run to stop: SIGTERM, SIGINT (Ctrl-C) and SIGUSR1 finish the step, save, and leave with 128 + the signal.
+"""Asking a run to stop: SIGTERM, SIGINT (Ctrl-C) and SIGUSR1 finish the step, save, and leave with
+128 + the signal.
 
 A second SIGINT leaves at once, and nothing is saved beyond the last checkpoint.
 """
