@@ -102,7 +102,7 @@ def learn(run: Run, stop: Stop) -> None:
         ):
             save(run)
         if config.max_minutes is not None and trainer.seconds - before > 60 * config.max_minutes:
-            say(f"max_minutes={config.max_minutes} are over; the same command goes on from here")
+            say(f"max_minutes={config.max_minutes} are over; the same command resumes from here")
             break
         if stop.signal:
             raise Stopped
@@ -134,7 +134,7 @@ def learn(run: Run, stop: Stop) -> None:
     if not save(run):
         raise UserError(
             f"step {trainer.steps} could not be saved; make "
-            "room on the disk, then type the same command"
+            "room on the disk, then run the same command again"
         )
 
 
@@ -161,7 +161,7 @@ def evaluate(run: Run, stop: Stop) -> dict[str, str]:
 
 
 def keep_best(run: Run, exact_accuracy: float) -> None:
-    """Save the step if it is the best so far; on a full disk the best that is saved stays the best."""
+    """Save the step if it is the best so far; on a full disk the best that is saved stays it."""
     before = run.trainer.best
     if before is None or exact_accuracy > before["exact_accuracy"]:
         run.trainer.best = {"step": run.trainer.steps, "exact_accuracy": exact_accuracy}
@@ -201,11 +201,11 @@ def go_on(trainer: Trainer, path: Path, state: dict) -> None:
     except (KeyError, ValueError, RuntimeError, TypeError, AttributeError) as error:
         reason = shorten(str(error), 200, placeholder=" ...")
         raise UserError(
-            f"{path} does not fit this model and optimizer ({reason}); type name=NEW"
+            f"{path} does not fit this model and optimizer ({reason}); use name=NEW"
         ) from None
-    say(f"going on from step {trainer.steps} ({path})")
+    say(f"resuming from step {trainer.steps} ({path})")
     if changed:
-        say(f"note: not to the last bit the run that was not stopped: {'; '.join(changed)}")
+        say(f"note: results may differ from an uninterrupted run ({'; '.join(changed)})")
 
 
 def save(run: Run) -> bool:
@@ -218,7 +218,7 @@ def save(run: Run) -> bool:
 
 def leave(run: Run, stop: Stop) -> None:
     """Save, and exit as the signal asks."""
-    saved = "saved; the same command goes on from here" if save(run) else "which could not be saved"
+    saved = "saved; the same command resumes from here" if save(run) else "which could not be saved"
     say(f"stopped by {stop.signal.name} at step {run.trainer.steps}, {saved}")
     sys.exit(stop.code)
 
@@ -281,7 +281,7 @@ def describe(config: Config, trainer: Trainer, task: Task, splits: dict, folder:
     notes = list(task.notes)
     if config.checkpoint.carry == "drop":
         notes.append(
-            "checkpoint.carry=drop: a run that goes on begins new puzzles, so not to the last bit"
+            "checkpoint.carry=drop: a resumed run begins new puzzles, so its results may differ"
         )
     if not len(splits[config.eval.split]):
         notes.append(
@@ -305,7 +305,7 @@ def memory_advice(config: Config) -> Iterator[None]:
         half = max(1, (config.micro_batch or config.batch) // 2)
         options = f"micro_batch={half}, model.recompute=true, or a smaller eval.batch="
         raise UserError(
-            f"out of memory at batch={config.batch}, {peak}; type {options}; the run goes on then"
+            f"out of memory at batch={config.batch}, {peak}; use {options}; the run goes on then"
         ) from None
 
 

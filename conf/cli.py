@@ -44,7 +44,7 @@ def command(config_name: str, function: Callable[[DictConfig], None]) -> None:
 
     def job(words: DictConfig) -> None:
         try:
-            with one_line(config_name):  # lest Hydra announces a failed job first
+            with one_line(config_name):  # or Hydra announces a failed job first
                 function(words)
         except SystemExit as left:
             if not sweeping() or left.code >= SIGNALLED:
@@ -106,7 +106,7 @@ def composed(words: list[str]) -> DictConfig:
 
 
 def shorten(message: str) -> str:
-    """Hydra's message in one line, without its search path and its advice that does not apply here."""
+    """Hydra's message in one line, less its search path and advice that does not apply here."""
     message = message.split("Config search path")[0]
     message = re.sub(
         r"To append to your config use \+\S+|full_key: \S+|object_type=\S+", "", message
@@ -174,7 +174,7 @@ def choose_scale() -> None:
     other = "small" if scale == "paper" else "paper"
     if not any(w.startswith("-") and w not in ("-m", "--multirun") for w in words):
         why = "a CUDA GPU was found" if scale == "paper" else "no CUDA GPU"
-        say(f"scale={scale} ({why}); type scale={other} for the other")
+        say(f"scale={scale} ({why}); use scale={other} for the other")
     first = next((i for i, w in enumerate(words) if "=" in w and not w.startswith("-")), len(words))
     sys.argv[1:] = [*words[:first], f"scale={scale}", *words[first:]]
 
@@ -185,12 +185,12 @@ def pick_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if gpus else "cpu")
     if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
-        raise UserError(f"device={name} is unknown; type device=auto, cpu, cuda or cuda:1")
+        raise UserError(f"device={name} is unknown; use device=auto, cpu, cuda or cuda:1")
     if name == "cpu":
         return torch.device(name)
     if int(name.partition(":")[2] or 0) >= gpus:
         raise UserError(
             f"device={name}, but there is no such CUDA GPU here "
-            f"({gpus} found); type device=cpu or leave it out"
+            f"({gpus} found); use device=cpu or leave it out"
         )
     return torch.device(name)

@@ -44,7 +44,7 @@ SMALLEST = 6  # cells a side of a canvas; the synthetic families need as many
 
 
 class ARC(Task):
-    """`load` fills in `tasks`, `augmentations`, `splits` and `notes` (lines for the user to read)."""
+    """`load` fills in `tasks`, `augmentations`, `splits` and `notes` (for the user to read)."""
 
     def __init__(
         self,

@@ -203,8 +203,8 @@ def without(train: list[ArcTask], test: set[str]) -> tuple[list[ArcTask], list[s
     """
     notes, both = [], [task.id for task in train if task.id in test]
     if both:
-        told = f"{len(both)} training tasks are evaluation tasks too; only their demonstrations are trained on: "
-        notes.append(told + ", ".join(both))
+        told = f"{len(both)} training tasks are evaluation tasks too"
+        notes.append(f"{told}; only their demonstrations are trained on: {', '.join(both)}")
     unknown = [task.id for task in train if any(answer is None for _, answer in task.tests)]
     if unknown:
         notes.append(

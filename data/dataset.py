@@ -2,10 +2,12 @@
 written here).
 
     identifiers.json                           names of the puzzle identifiers, [0] = "<blank>"
-    tinyreason.json                            what the references do not know: grid, box, how the puzzles were made
+    tinyreason.json                            what the references do not know: grid, box, origin
     {train,valid,test}/dataset.json            the facts of the split
-    {train,valid,test}/all__inputs.npy         (N, S) uint8      all__labels.npy          (N, S) uint8
-    {train,valid,test}/all__puzzle_indices.npy (P + 1,) int32    all__group_indices.npy   (G + 1,) int32
+    {train,valid,test}/all__inputs.npy         (N, S) uint8
+    {train,valid,test}/all__labels.npy         (N, S) uint8
+    {train,valid,test}/all__puzzle_indices.npy (P + 1,) int32
+    {train,valid,test}/all__group_indices.npy  (G + 1,) int32
     {train,valid,test}/all__puzzle_identifiers.npy (P,) int32
 
 An empty split has no folder. Folders come from anywhere, so reading trusts nothing: sizes are

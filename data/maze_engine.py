@@ -76,7 +76,7 @@ def _any_of(rng: np.random.Generator, which: np.ndarray) -> np.ndarray:
 
 
 def random_walls(rng: np.random.Generator, count: int, side: int, wall: float) -> np.ndarray:
-    """(count, side, side) bool, open cells: each is a wall with probability `wall`, independently."""
+    """(count, side, side) bool, open cells: each is a wall with probability `wall`."""
     return rng.random((count, side, side)) >= wall
 
 

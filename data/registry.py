@@ -1,4 +1,4 @@
-"""The tasks by name. A new task is a file beside this one, a line here, and a yaml in `conf/task/`."""
+"""The tasks by name. A new one is a file beside this, a line here and a yaml in `conf/task/`."""
 
 from collections.abc import Mapping
 from inspect import signature
@@ -23,7 +23,7 @@ def make_task(config: Mapping[str, Any]) -> Task:
     options = dict(config)
     name, seed = options.pop("name", None), options.pop("seed", None)
     if not isinstance(name, str) or name not in TASKS:
-        raise UserError(f"task={name} is unknown; type one of {', '.join(TASKS)}")
+        raise UserError(f"task={name} is unknown; use one of {', '.join(TASKS)}")
     if type(seed) is not int or seed < 0:
         raise UserError(f"task.seed={seed} must be a whole number, 0 or more")
     refuse_misfits(name, options)

@@ -52,7 +52,7 @@ def resolve(source: Source) -> Path | list[Path]:
         return _existing(source)
     if not isinstance(source, Sequence) or len(source) != 2:
         raise UserError(
-            f"task.source={source}: type generate, a path, "
+            f"task.source={source}: use generate, a path, "
             "or a list of two files, [train.csv,test.csv]"
         )
     return [_existing(one) for one in source]
@@ -65,7 +65,7 @@ def is_folder(source: Source) -> bool:
 
 
 def folder_splits(source: Source) -> tuple[Facts, dict[str, Puzzles], list[str]]:
-    """The facts, the splits "train", "valid" and "test", and the identifier names of such a folder."""
+    """The facts, the splits by name, and the identifier names of such a folder."""
     return folder.read(resolve(source))
 
 

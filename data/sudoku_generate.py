@@ -80,7 +80,8 @@ def _add(new: list[Made], found: list[Made], count: int, side: int, seen: set[in
 def _exhausted(
     side: int, count: int, clues: int | None, min_guesses: int, found: int, total: int
 ) -> str:
-    what = f"task.side={side} task.clues={'null' if clues is None else clues} task.min_guesses={min_guesses}"
+    shown = "null" if clues is None else clues
+    what = f"task.side={side} task.clues={shown} task.min_guesses={min_guesses}"
     return (
         f"{what}: {count} puzzles wanted, {found} found ({total} "
         f"in all splits), then nothing new in {MOST_ATTEMPTS} "

@@ -22,7 +22,10 @@ from data.sudoku_board import Board, Span, board
 
 # positions looked at before a search is given up; the hardest published puzzles need hundreds
 NODE_CAP = 100_000
-RATING = "guesses of this project's solver (singles, locked candidates, then the cell of fewest candidates); not tdoku's"
+RATING = (
+    "guesses of this project's solver (singles, locked candidates, then the cell of fewest "
+    "candidates); not tdoku's"
+)
 
 
 class UndecidedError(Exception):
@@ -153,7 +156,7 @@ def fold(once: int, twice: int, shifts: tuple[int, ...]) -> tuple[int, int]:
 
 
 def dead(x: int, mini: Span, line: Span, box: Span) -> int:
-    """The candidates ruled out because a digit is locked into the mini where a line and a box meet."""
+    """Candidates ruled out because a digit is locked into the mini of a line and a box."""
     held = fold(x, 0, mini.shifts)[0] & mini.heads
     out = 0
     for here, there in ((line, box), (box, line)):

@@ -57,7 +57,7 @@ def require(key: str, value: object, fits: bool, wanted: str) -> None:
 
 
 def whole(value: object, least: int, most: int = 1 << 31) -> bool:
-    """A whole number in least..most; True and 3.0 are none."""
+    """A whole number in least..most; rejects bools and floats."""
     return type(value) is int and least <= value <= most
 
 

@@ -128,7 +128,8 @@ def pairs_of(arms: dict[str, list[Run]]) -> list[dict]:
 
 def table(rows: dict[str, dict]) -> str:
     """Markdown."""
-    head = "| arm | runs | exact on test, mean | sd | min - max | slot-segments | seconds | parameters |"
+    columns = "arm | runs | exact on test, mean | sd | min - max | slot-segments | seconds"
+    head = f"| {columns} | parameters |"
     lines = [head, "|" + " --- |" * 8]
     for arm, r in rows.items():
         sd = "" if r["exact_sd"] is None else f"{r['exact_sd']:.1%}"
@@ -162,7 +163,7 @@ def draw(lines: dict[str, list[dict]], path: Path) -> None:
         matplotlib.use("Agg")
         from matplotlib import pyplot
     except ImportError:
-        raise UserError("the picture needs the viz extra; type pip install -e '.[viz]'") from None
+        raise UserError("the picture needs the viz extra; run pip install -e '.[viz]'") from None
     figure, axes = pyplot.subplots(1, 2, figsize=(10, 4), sharey=True, layout="constrained")
     for axis, x in zip(axes, ("segments", "seconds"), strict=True):
         for i, (arm, runs) in enumerate(lines.items()):
@@ -203,7 +204,7 @@ def main(words: list[str]) -> None:
     unknown = options.keys() - {"by", "out"}
     if unknown or not paths or "--help" in words:
         raise UserError(
-            f"{'unknown option ' + min(unknown) if unknown else 'no runs given'}; type {USAGE}"
+            f"{'unknown option ' + min(unknown) if unknown else 'no runs given'}; usage: {USAGE}"
         )
     try:
         if "out" in options:

@@ -141,7 +141,7 @@ def folder_for(out: str | None) -> Iterator[Path]:
 def main(words: DictConfig) -> None:
     options = typed(ExportConfig, words)
     if not options.out and not options.to:
-        raise UserError("nowhere to export to; type out=DIR, to=hub:owner/name, or both")
+        raise UserError("nowhere to export to; use out=DIR, to=hub:owner/name, or both")
     if options.to:
         hub_parts(options.to, "to")  # before minutes of loading
     with folder_for(options.out) as out:

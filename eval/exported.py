@@ -1,7 +1,7 @@
 """A model as others get it: a folder, or a repository on the Hugging Face hub, with two files.
 
     model.safetensors   the weights, averaged or raw
-    config.json         what `Exported` says: enough to build the model and to examine it as its run was
+    config.json         what `Exported` says: enough to build and examine the model
 
 Nothing is pickled, and nothing in the files is imported or evaluated: names select from registries,
 unknown keys are refused, and the tensors must be exactly those of the model that the JSON

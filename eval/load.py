@@ -44,7 +44,7 @@ class Trained:
         return load_task(task if source is None else task | {"source": source})
 
     def gradient(self) -> Gradient:
-        """Its gradient scheme, which also says how the last recursions of an evaluation are made."""
+        """Its gradient scheme, which also makes the last recursions of an evaluation."""
         return make_gradient(self.config.gradient, self.config.model.cycle)
 
     def depth(self) -> Depth:

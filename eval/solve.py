@@ -66,7 +66,7 @@ def empty_attempt(puzzles: int, cells: int, segments: int) -> Attempt:
 
 
 class Slots:
-    """Which of N puzzles lies in which of B slots, and for how many segments it has, on the host."""
+    """Which of N puzzles is in which of B slots, and its segments so far, on the host."""
 
     def __init__(self, count: int, puzzles: int, most: int):
         self.total, self.most = puzzles, most
@@ -144,7 +144,7 @@ class Solver:
     def record(
         self, results: Attempt, slots: Slots, carry: Carry, read: Read, wants: Tensor
     ) -> None:
-        """Write down what the busy slots answered; it stands for the segments after this one too."""
+        """Write down what the busy slots answered, for the segments after this one too."""
         answer, labels = read.answer, carry.batch.labels
         found = answer, read.halt[:, 0], exact(answer, labels), cell_accuracy(answer, labels), wants
         answers, halts, exacts, cells, wanted = (
@@ -240,7 +240,7 @@ def brief(found: dict) -> str:
 
 
 def save_submission(found: dict, folder: Path) -> None:
-    """Move ARC's submission out of the metrics into `folder`/submission.json, in Kaggle's format."""
+    """Move ARC's submission out of the metrics to `folder`/submission.json, for Kaggle."""
     if (submission := found.pop("submission", None)) is not None:
         folder.mkdir(parents=True, exist_ok=True)
         write_submission(folder / "submission.json", submission)

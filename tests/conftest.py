@@ -14,7 +14,7 @@ COUNTED = pytest.StashKey[Counter]()
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """One thread a process: two processes share two cores, and small tensors gain nothing by more."""
+    """One thread a process: two share two cores, and small tensors gain nothing by more."""
     torch.set_num_threads(1)
 
 

@@ -82,7 +82,7 @@ def test_a_checkpoint_says_where_the_promise_does_not_hold(monkeypatch):
         monkeypatch.setattr(f"tinyreason.{room}.repeats", lambda device: False)
     trainer = random_trainer(tiny.config("model=trm", *SMALL))
     assert trainer.load_state_dict(trainer.state_dict()) == [
-        "on CUDA sums come out otherwise each time, unless deterministic=true"
+        "CUDA kernels are not deterministic; set deterministic=true for bitwise repeats"
     ]
     saved = trainer.state_dict()
     monkeypatch.undo()

@@ -48,7 +48,7 @@ def test_a_kept_run_goes_on_as_it_did(run, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     shutil.copytree(run, Path("runs/kept"))
     train.train(replace(typed(Config, read_config(run)), name="kept"))
-    assert "going on from step 42" in capsys.readouterr().out
+    assert "resuming from step 42" in capsys.readouterr().out
     losses = json.loads((run / "answers.json").read_text())["losses"]
     lines = [json.loads(line) for line in Path("runs/kept/log.jsonl").read_text().splitlines()]
     found = {str(line["step"]): line["loss"] for line in lines if line["kind"] == "train"}

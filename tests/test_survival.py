@@ -55,7 +55,7 @@ CLOCKS = ("seconds",)  # what differs between two runs of the same
 
 
 def start(folder: Path, steps: int, *more: str) -> subprocess.Popen:
-    """train.py in `folder`, which begins or goes on."""
+    """train.py in `folder`, as a terminal starts it: listening to Ctrl-C, whoever started us."""
     words = [sys.executable, str(ROOT / "train.py"), *WORDS, f"steps={steps}", *more]
     return subprocess.Popen(
         words,
@@ -64,6 +64,7 @@ def start(folder: Path, steps: int, *more: str) -> subprocess.Popen:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
 
 
@@ -142,7 +143,7 @@ def test_one_signal_and_one_kill_change_nothing(tmp_path, started, counted):
         process.send_signal(which)
         out = end(process)
         assert process.returncode == code, out
-        assert (f"going on from step {saved} " in out) == bool(saved), out
+        assert (f"resuming from step {saved} " in out) == bool(saved), out
         before, saved = saved, checkpoint.newest_good(checkpoints, pytest.fail)[1]["step"]
         assert saved >= max(before, (lines(tmp_path)[-1]["step"] - 1) // 10 * 10)
         if which == signal.SIGTERM:
@@ -150,7 +151,7 @@ def test_one_signal_and_one_kill_change_nothing(tmp_path, started, counted):
     process = started(tmp_path, 60)
     out = end(process)
     assert process.returncode == 0, out
-    assert f"going on from step {saved} " in out
+    assert f"resuming from step {saved} " in out
     out = end(straight)
     assert straight.returncode == 0, out
     assert_same(tmp_path, tmp_path / "straight")
@@ -177,7 +178,7 @@ def test_a_run_that_is_killed_at_random_moments_is_the_run_that_was_not(
         process.kill()
         out = end(process)
         assert process.returncode == -signal.SIGKILL, out
-        assert kill % 3 == 2 or (f"going on from step {saved} " in out) == bool(saved), out
+        assert kill % 3 == 2 or (f"resuming from step {saved} " in out) == bool(saved), out
         committed = checkpoint.newest_good(tmp_path / "runs/run/checkpoints", pytest.fail)
         before, saved = saved, committed[1]["step"] if committed else 0
         assert saved >= max([before, *((r["step"] - 1) // 10 * 10 for r in lines(tmp_path))])
@@ -450,7 +451,7 @@ def test_changed_options_are_refused_with_a_diff_unless_overridden_and_then_hold
     capsys.readouterr()
     stopped_at(4, monkeypatch, "optim.lr=0", "optim.weight_decay=0", "resume_override=true")
     assert "optim.lr 0.003 is now 0.0, optim" not in (said := capsys.readouterr().out)
-    assert "not stopped: optim.lr 0.003 is now 0.0; optim.weight_decay 0.1 is now 0.0" in said
+    assert "uninterrupted run (optim.lr 0.003 is now 0.0; optim.weight_decay 0.1 is now 0.0" in said
     before, after = (
         checkpoint.load(Path(f"runs/run/checkpoints/step_0000000{step}.pt")) for step in (3, 4)
     )
@@ -467,7 +468,7 @@ def test_what_saves_memory_may_change_and_is_said(here, monkeypatch, capsys):
     stopped_at(3, monkeypatch)
     stopped_at(5, monkeypatch, "micro_batch=2", "model.recompute=true")
     assert (
-        "not stopped: micro_batch None is now 2\n" in capsys.readouterr().out
+        "uninterrupted run (micro_batch None is now 2)\n" in capsys.readouterr().out
     )  # recomputing gives the same bits
 
 
@@ -489,7 +490,7 @@ def test_a_run_that_begins_from_anothers_checkpoint_is_its_own_from_then_on(
     Path("runs/run/checkpoints/step_00000005.pt").unlink()
     capsys.readouterr()
     train.train(small_run("new", *words))
-    assert "going on from step 7 (runs/new/checkpoints/step_00000007.pt)" in capsys.readouterr().out
+    assert "resuming from step 7 (runs/new/checkpoints/step_00000007.pt)" in capsys.readouterr().out
 
 
 def test_going_back_within_a_run_has_to_be_meant_and_loses_nothing(here, monkeypatch, capsys):
@@ -500,7 +501,7 @@ def test_going_back_within_a_run_has_to_be_meant_and_loses_nothing(here, monkeyp
     ):
         train.train(small_run("run", "steps=40", back))
     stopped_at(5, monkeypatch, back, "resume_override=true")
-    assert "going on from step 4 " in capsys.readouterr().out
+    assert "resuming from step 4 " in capsys.readouterr().out
     found = sorted(path.name for path in Path("runs/run/checkpoints").iterdir())
     assert "step_00000007.pt.aside" in found
     assert "step_00000005.pt" in found
@@ -576,7 +577,7 @@ def test_what_is_missing_from_a_folder_is_said(here, monkeypatch, capsys):
     shutil.rmtree(run / "checkpoints")
     train.train(small_run("run", "steps=40"))
     assert (
-        "warning: runs/run was begun, but there is no checkpoint; it begins again at step 0"
+        "warning: runs/run was begun, but there is no checkpoint; it starts again at step 0"
         in capsys.readouterr().err
     )
     assert (run / "log.jsonl.aside").read_text() == before
@@ -648,12 +649,11 @@ def test_a_carry_that_is_dropped_is_said_when_a_run_begins_and_when_it_goes_on(h
     words = ("steps=400", "checkpoint.carry=drop", "max_minutes=0")
     train.train(small_run("run", *words))
     assert (
-        "note: checkpoint.carry=drop: a run that goes on begins new puzzles"
-        in capsys.readouterr().out
+        "note: checkpoint.carry=drop: a resumed run begins new puzzles" in capsys.readouterr().out
     )
     train.train(small_run("run", *words))
     assert (
-        "note: not to the last bit the run that was not stopped: it was saved without"
+        "note: results may differ from an uninterrupted run (it was saved without"
         in capsys.readouterr().out
     )
 
@@ -698,7 +698,7 @@ def test_a_disk_that_is_full_at_the_end_does_not_pass_for_a_finished_run(here, m
         stopped_at(6, monkeypatch)
     assert "stopped by SIGTERM at step 6, which could not be saved" in capsys.readouterr().out
     train.train(small_run("run", "steps=40"))
-    assert "going on from step 4 " in capsys.readouterr().out
+    assert "resuming from step 4 " in capsys.readouterr().out
     train.train(small_run("plain", "steps=40"))
     assert digests(here) == digests(here, "plain")
 

@@ -102,7 +102,7 @@ def test_a_closed_form_agrees_with_counting(name):
 
 
 def test_the_published_count_of_a_small_relaxed_model():
-    """arXiv 2410.20672 at the sizes of a public run on text: rank 16 adds 1,249,280 to 4,212,992."""
+    """At the sizes of a public run on text: rank 16 adds 1,249,280 to 4,212,992."""
     facts = Facts(vocab_size=4096, grid=(1, 8))
     config = tiny.published("relaxed")
     with torch.device("meta"):

@@ -31,7 +31,7 @@ class Stream:
 
     def __init__(self, puzzles: Puzzles, augment: Callable, seed: int):
         if not len(puzzles):
-            raise UserError("the training split is empty; type task.train_puzzles=1 or more")
+            raise UserError("the training split is empty; use task.train_puzzles=1 or more")
         self.puzzles, self.augment, self.seed = puzzles, augment, seed
         self.stored = puzzles.rows()
         self.epoch = lru_cache(maxsize=8)(self._epoch)

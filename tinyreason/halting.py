@@ -90,7 +90,7 @@ class Fixed(Halting):
 
 
 class Correctness(Halting):
-    """TRM: the head learns whether the answer is right, and a puzzle is finished when it says so."""
+    """TRM: the head learns whether the answer is right; a puzzle is finished when it says so."""
 
     def wants(self, read: Read) -> Tensor:
         return read.halt[:, 0] > 0

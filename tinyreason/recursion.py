@@ -194,7 +194,7 @@ class Implicit(Gradient):
 
 
 class Adjoint(torch.autograd.Function):
-    """The identity on a state, which turns the loss's gradient there into that at the fixed point."""
+    """The identity on a state; turns the loss's gradient there into that at the fixed point."""
 
     @staticmethod
     def forward(ctx, iterations: int, latents: int, *tensors: Tensor) -> tuple[Tensor, ...]:

@@ -206,7 +206,9 @@ class Trainer:
         before = earlier.options(saved["config"])
         changed += differences({k: v for k, v in before.items() if k in learnt}, self.config)
         if not repeats(self.device):
-            changed.append("on CUDA sums come out otherwise each time, unless deterministic=true")
+            changed.append(
+                "CUDA kernels are not deterministic; set deterministic=true for bitwise repeats"
+            )
         self.model.load_state_dict(saved["model"])
         if self.ema is not None:
             self.averaged.load_state_dict(saved["ema"] or saved["model"])

@@ -26,7 +26,7 @@ def main(words: list[str]) -> None:
         return
     for word in words[1:]:
         if "=" not in word:
-            raise UserError(f"{word} is no option here; type {'; or '.join(USAGES)}")
+            raise UserError(f"{word} is no option here; usage: {'; or '.join(USAGES)}")
     named = bool(words) and "=" not in words[0]
     name = words[0] if named else "models"
     if not words or name not in REPORTS:

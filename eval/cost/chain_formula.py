@@ -19,7 +19,7 @@ EVENTS = 500_000
 
 @dataclass(frozen=True)
 class Cost:
-    """The cost of one training interval, measured or by arithmetic; the parts of each dict add up."""
+    """The cost of one training interval, measured or by arithmetic; each dict adds up."""
 
     nfe: int  # evaluations of the block, not counting those that checkpointing repeats
     products: int  # FLOPs of matrix products alone

@@ -29,15 +29,16 @@ MEASURED = (
 )
 HEAD = " | ".join(["row", "interval", *(f"{what} | closed form" for what in MEASURED), "ms"])
 NOTE = """
-FLOPs: matrix products, and additions out of place, as torch.profiler counts them. Saved: each tensor as often as it is
-kept for the backward pass, weights included. Tracked peak: saved, parameters, gradients and optimizer together."""
+FLOPs: matrix products, and additions out of place, as torch.profiler counts them. Saved: each
+tensor as often as it is kept for the backward pass, weights included. Tracked peak: saved,
+parameters, gradients and optimizer together."""
 
 
 def chain(words: list[str]) -> None:
     """Measure the rows that the user asks for. Raises UserError for what cannot be measured."""
     options, others = split(words, dict.fromkeys(SIZES) | {"rows": None} | FILES)
     if others:
-        raise UserError(f"{others[0]} is unknown; type {USAGE}")
+        raise UserError(f"{others[0]} is unknown; usage: {USAGE}")
     sizes = Sizes(
         **{
             key: count_of(key, options[key], getattr(Sizes, key))
@@ -68,7 +69,7 @@ def rows_of(names: str | None) -> dict[str, Switches]:
         if name not in ROWS:
             raise UserError(
                 f"rows={names}: there is no row "
-                f"{name or 'without a name'}; type some of {','.join(ROWS)}"
+                f"{name or 'without a name'}; use some of {','.join(ROWS)}"
             )
     return {name: switches for name, switches in ROWS.items() if name in chosen}
 
@@ -81,7 +82,7 @@ def refuse_what_does_not_fit(rows: dict[str, Switches], sizes: Sizes) -> None:
         gib = (
             f"{name} takes about {need / 2**30:,.1f} GiB of memory and {free / 2**30:,.1f} are free"
         )
-        raise UserError(f"{gib}; type smaller B=, T=, D= or K=, or rows= without it")
+        raise UserError(f"{gib}; use smaller B=, T=, D= or K=, or rows= without it")
 
 
 def line(name: str, interval: str, found: Cost, expected: Cost, seconds: float) -> str:
@@ -108,4 +109,5 @@ def verdict(costs: dict[str, dict]) -> str:
     ]
     if not wrong:
         return "Closed form and measurement agree to the last FLOP and byte."
-    return f"Closed form (that of torch 2.13) and measurement (torch {torch.__version__}) differ in {', '.join(wrong)}."
+    both = f"Closed form (that of torch 2.13) and measurement (torch {torch.__version__})"
+    return f"{both} differ in {', '.join(wrong)}."

@@ -15,7 +15,7 @@ def pyplot():
         matplotlib.use("Agg")
         from matplotlib import pyplot
     except ImportError:
-        raise UserError("the picture needs the viz extra; type pip install -e '.[viz]'") from None
+        raise UserError("the picture needs the viz extra; run pip install -e '.[viz]'") from None
     return pyplot
 
 

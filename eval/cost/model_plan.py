@@ -37,8 +37,14 @@ DEVICES = {
 # between
 USED = 0.9
 OWN = {"device": "h100", "utilisation": "0.4", "gradients": None} | FILES
-USAGE = "python -m eval.cost plan model=trm task=sudoku scale=paper device=h100 utilisation=0.4 [gradients=one_step,full]"
-HEAD = "gradient | recomputed | GF a puzzle and segment | EF in all | hours | GB needed | largest batch that fits"
+USAGE = (
+    "python -m eval.cost plan model=trm task=sudoku scale=paper device=h100 utilisation=0.4 "
+    "[gradients=one_step,full]"
+)
+HEAD = (
+    "gradient | recomputed | GF a puzzle and segment | EF in all | hours | GB needed | "
+    "largest batch that fits"
+)
 
 
 def plan(words: list[str]) -> None:
@@ -120,12 +126,12 @@ def line(row: dict) -> str:
 def device_of(name: str) -> tuple[float, int]:
     """Peak and memory of a device, by its name."""
     if name not in DEVICES:
-        raise UserError(f"device={name} is unknown; type one of {', '.join(DEVICES)}")
+        raise UserError(f"device={name} is unknown; use one of {', '.join(DEVICES)}")
     return DEVICES[name]
 
 
 def share_of(value: str) -> float:
     """Above 0, up to 1."""
     if not re.fullmatch(r"\d*\.?\d+", value) or not 0 < float(value) <= 1:
-        raise UserError(f"utilisation={value} must be above 0 and up to 1; type utilisation=0.4")
+        raise UserError(f"utilisation={value} must be above 0 and up to 1; use utilisation=0.4")
     return float(value)

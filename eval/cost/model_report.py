@@ -36,9 +36,10 @@ HEAD = (
     "side MiB | estimate | peak MiB | estimate | s"
 )
 NOTE = """
-Estimate: {how}. GF: 10^9 FLOPs of matrix products, for one puzzle and one segment; a segment of the configured batch is {batch} of them.
-Kept: for the backward pass, by one puzzle, each tensor once, parameters not. Side: parameters, gradients, optimizer and
-average. Peak and s: one step of {slots} slots on {device}, not compiled, random tokens."""
+Estimate: {how}. GF: 10^9 FLOPs of matrix products, for one puzzle and one segment; a segment of
+the configured batch is {batch} of them. Kept: for the backward pass, by one puzzle, each tensor
+once, parameters not. Side: parameters, gradients, optimizer and average. Peak and s: one step of
+{slots} slots on {device}, not compiled, random tokens."""
 
 
 def models(words: list[str]) -> None:
@@ -53,7 +54,7 @@ def models(words: list[str]) -> None:
         {Path(run).name: curve(Path(run)) for run in own["runs"].split(",")} if own["runs"] else {}
     )
     if curves and not own["out"]:
-        raise UserError("runs= is for the picture; type out=DIR too")
+        raise UserError("runs= is for the picture; use out=DIR too")
     report, rows = Report("models", own), []
     report.head(HEAD)
     for gradient in schemes:

@@ -26,9 +26,9 @@ def split(
     keys = [word.partition("=")[0] for word in mine]
     for word, key in zip(mine, keys, strict=True):
         if "=" not in word:
-            raise UserError(f"{word} needs a value; type {key}=VALUE")
+            raise UserError(f"{word} needs a value; use {key}=VALUE")
         if keys.count(key) > 1:
-            raise UserError(f"{key}= is given twice; type it once")
+            raise UserError(f"{key}= is given twice; give it once")
     given = dict(word.split("=", 1) for word in mine)
     return {**own, **given}, [word for word in words if word not in mine]
 
@@ -39,7 +39,7 @@ def refuse(words: list[str], *keys: str) -> None:
         if word.partition("=")[0] in keys:
             raise UserError(
                 f"{word} is a row of the table already; leave "
-                "it out, and type gradients= for the schemes"
+                "it out, and use gradients= for the schemes"
             )
 
 
@@ -47,7 +47,7 @@ def count_of(key: str, value: str | int, example: int = 2) -> int:
     """A whole number from 1. Raises UserError for anything else."""
     if not re.fullmatch(r"0*[1-9][0-9]{0,30}", str(value)):
         raise UserError(
-            f"{key}={value} is not a size; type a whole number from 1, as in {key}={example}"
+            f"{key}={value} is not a size; use a whole number from 1, as in {key}={example}"
         )
     return int(value)
 
@@ -59,10 +59,10 @@ def writable(key: str, name: str | None) -> Path | None:
     path = Path(name)
     if not path.parent.is_dir():
         raise UserError(
-            f"{key}={name}: there is no folder {path.parent}; type mkdir -p {path.parent} first"
+            f"{key}={name}: there is no folder {path.parent}; run mkdir -p {path.parent} first"
         )
     if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise UserError(f"{key}={name} cannot be written; type the name of a file that can")
+        raise UserError(f"{key}={name} cannot be written; use the name of a file that can")
     return path
 
 
@@ -76,7 +76,7 @@ def folder(name: str | None) -> Path | None:
     except OSError:
         good = False
     if not good:
-        raise UserError(f"out={name} cannot be written; type the name of a folder, as in out=cost")
+        raise UserError(f"out={name} cannot be written; use the name of a folder, as in out=cost")
     pyplot()  # refuse now rather than after the work
     return Path(name)
 

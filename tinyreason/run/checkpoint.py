@@ -100,7 +100,7 @@ def serialized(state: dict) -> memoryview:
 def standing(path: Path) -> list[Content]:
     """The content of the good checkpoint at `path`, if there is one.
 
-    Raises OSError where that is not to be known.
+    Raises OSError if it cannot be read.
     """
     try:
         return [content_of(intact(path))]
@@ -189,7 +189,7 @@ def newest_good(directory: Path, warn: Callable[[str], None]) -> tuple[Path, dic
             else "there is no other"
         )
         raise Damaged(
-            f"{damaged[0]}, and {others}; restore the files or type name=NEW for a new run"
+            f"{damaged[0]}, and {others}; restore the files or use name=NEW for a new run"
         )
     return None
 

@@ -1,4 +1,4 @@
-"""The same sums in the same order: what makes a run on CUDA repeatable to the last bit, at a price
+"""The same sums in the same order: what makes a run on CUDA bitwise repeatable, at a price
 in speed.
 
 A GPU's fastest kernels add in whatever order their threads arrive, and compiled ones are chosen by
@@ -28,7 +28,7 @@ def deterministic(on: bool) -> Iterator[None]:
     if on and os.environ.get(VARIABLE) != WORKSPACE:
         if torch.cuda.is_initialized():
             late = "deterministic=true comes too late, CUDA is in use"
-            raise UserError(f"{late}; type {VARIABLE}={WORKSPACE} before python")
+            raise UserError(f"{late}; put {VARIABLE}={WORKSPACE} before python")
         os.environ[VARIABLE] = WORKSPACE
     switch(on)
     try:
@@ -36,7 +36,7 @@ def deterministic(on: bool) -> Iterator[None]:
     except RuntimeError as error:
         if not on or "deterministic" not in str(error):
             raise
-        raise UserError(f"{str(error).split('.')[0][:150]}; type deterministic=false") from None
+        raise UserError(f"{str(error).split('.')[0][:150]}; use deterministic=false") from None
     finally:
         switch(before)
 

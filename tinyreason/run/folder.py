@@ -49,7 +49,7 @@ class Finished(UserError):
 
     def __init__(self, path: Path):
         self.what = f"{path} is a finished run"
-        super().__init__(f"{self.what}; type name=NEW for another, or delete the folder")
+        super().__init__(f"{self.what}; use name=NEW for another, or delete the folder")
 
 
 class RunFolder:
@@ -68,33 +68,33 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(
-                f"{self.path}: {error.strerror}; type name=NEW, or make room there for a folder"
+                f"{self.path}: {error.strerror}; use name=NEW, or make room there for a folder"
             ) from None
         self.lock = Lock(self.path)
 
     def start(self) -> tuple[Path, dict] | None:
         """The checkpoint that `resume=` asks for and what is in it.
 
-        Raises UserError where that is not to be had.
+        Raises UserError if there is none.
         """
         resume, begun = self.config["resume"], self.begun
         if begun and resume == "false":
             raise UserError(
-                f"{self.path} exists; type name=NEW for "
-                "another run, or resume=auto to go on with it"
+                f"{self.path} exists; use name=NEW for another run, or resume=auto to go on with it"
             )
         changed = self.changes() if begun else ""
         if self.finished():
-            other = f"{self.path} is finished, and was begun{changed}; type name=NEW, or leave name= out"
+            finished = f"{self.path} is finished, and was begun{changed}"
+            other = f"{finished}; use name=NEW, or leave name= out"
             raise UserError(other) if changed else Finished(self.path)
         if changed and not self.config["resume_override"]:
             raise UserError(
-                f"{self.path} was begun{changed}; type name=NEW, "
-                "undo them, or type resume_override=true"
+                f"{self.path} was begun{changed}; use name=NEW, "
+                "undo them, or use resume_override=true"
             )
         if not begun and checkpoint.steps(self.checkpoints) and not self.config["resume_override"]:
             raise UserError(
-                f"{self.path} has lost its config.yaml; restore it, or type resume_override=true"
+                f"{self.path} has lost its config.yaml; restore it, or use resume_override=true"
             )
         path = None if resume in ("auto", "true", "false") else Path(resume)
         if path and self.owns(path):
@@ -102,15 +102,15 @@ class RunFolder:
         found = checkpoint.newest_good(self.checkpoints, warn) if resume != "false" else None
         if (
             found is None and path
-        ):  # a run that begins from another's checkpoint, and then goes on from its own
+        ):  # a run that begins from another's checkpoint, and then resumes from its own
             return path, checkpoint.load(existing(path))
         if found is None and resume == "true":
             raise UserError(
                 f"resume=true, but {self.checkpoints} has no "
-                "checkpoint; type resume=auto to start the run"
+                "checkpoint; use resume=auto to start the run"
             )
         if found is None and begun:
-            warn(f"{self.path} was begun, but there is no checkpoint; it begins again at step 0")
+            warn(f"{self.path} was begun, but there is no checkpoint; it starts again at step 0")
         return found
 
     def owns(self, path: Path) -> bool:
@@ -125,7 +125,7 @@ class RunFolder:
         if newest and existing(path).name != newest.name and not self.config["resume_override"]:
             branch = f"name=NEW resume={path} to branch off"
             raise UserError(
-                f"{newest.name} is newer than resume={path}; type "
+                f"{newest.name} is newer than resume={path}; use "
                 f"{branch}, or resume_override=true to go back"
             )
         return checkpoint.load(existing(path))
@@ -136,7 +136,7 @@ class RunFolder:
         try:
             return path.exists() and bool(json.loads(path.read_text())["finished"])
         except (ValueError, KeyError, TypeError):
-            raise UserError(f"{path}: damaged; delete it to go on, or type name=NEW") from None
+            raise UserError(f"{path}: damaged; delete it to go on, or use name=NEW") from None
 
     def changes(self) -> str:
         """What is not as it was when the run was begun, if anything."""
@@ -202,8 +202,9 @@ class RunFolder:
         """
         found = [step for step in checkpoint.steps(self.checkpoints) if step < bad - 1]
         if not found:
-            return "nothing was saved before; type name=NEW and a lower optim.lr="
-        return f"type name=NEW resume={path_of(self.checkpoints, found[0])} and a lower optim.lr= to go on from there"
+            return "nothing was saved before; use name=NEW and a lower optim.lr="
+        good = path_of(self.checkpoints, found[0])
+        return f"use name=NEW resume={good} and a lower optim.lr= to go on from there"
 
     def save(self, step: int, state: dict, best: int | None) -> bool:
         """A checkpoint of `step`, once; on a full disk the old ones stay, and False is returned."""
@@ -212,7 +213,7 @@ class RunFolder:
         try:
             sync(
                 self.path / "log.jsonl"
-            )  # lest a power cut takes lines that the checkpoint goes on from
+            )  # or a power cut could take lines that the checkpoint resumes after
             checkpoint.save(self.checkpoints, step, state)
             self.full, self.saved = False, step
         except OSError as error:
@@ -245,7 +246,7 @@ class RunFolder:
 def existing(path: Path) -> Path:
     if not path.is_file() or not NAME.fullmatch(path.name) or path.suffix != ".pt":
         raise UserError(
-            f"resume={path}: no such checkpoint; type resume=auto, "
+            f"resume={path}: no such checkpoint; use resume=auto, "
             "true, false or a path as NAME/step_00000123.pt"
         )
     return path
@@ -269,7 +270,7 @@ def read_config(run: Path) -> dict:
     path = run / "config.yaml"
     if not path.is_file():
         raise UserError(
-            f"{run} is not a run (it has no config.yaml); type run=runs/NAME of a folder in runs/"
+            f"{run} is not a run (it has no config.yaml); use run=runs/NAME of a folder in runs/"
         )
     config = earlier.options(read_yaml(path))
     for key, value in earlier.ADDED_TO_RUNS.items():

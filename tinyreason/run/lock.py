@@ -20,7 +20,7 @@ class Lock:
             holder = os.read(self.descriptor, 20).decode(errors="replace").strip() or "another"
             self.release()
             raise UserError(
-                f"{folder} is in use by process {holder}; wait for it, or type name=NEW"
+                f"{folder} is in use by process {holder}; wait for it, or use name=NEW"
             ) from None
         except OSError as error:  # a file system that knows no locks
             warn(

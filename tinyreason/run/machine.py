@@ -1,4 +1,4 @@
-"""What a run stands in: the machine, its versions, and generators that belong to nobody."""
+"""What a run stands in: the machine and its versions."""
 
 import platform
 import resource
@@ -22,7 +22,7 @@ def peak_memory(device: torch.device) -> int:
 
 
 def machine_of(device: torch.device) -> dict:
-    """What has to be the same for two runs to be the same to the last bit."""
+    """What has to be the same for two runs to be bitwise the same."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     order = {"threads": torch.get_num_threads(), "deterministic": repeats(device)}
     return {"device": device.type, "hardware": name} | order | versions()

@@ -88,7 +88,7 @@ def intact(path: Path) -> bytes:
     """
     allowed = expected(path)
     with path.open("rb") as file:
-        data = file.read(allowed[0].size + 1)  # one more, lest it has grown since
+        data = file.read(allowed[0].size + 1)  # one more, in case it has grown since
     if content_of(data) not in allowed:
         raise Damaged(f"{path}: sha256 differs from its manifest's")
     return data

@@ -33,7 +33,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except Exception:  # yaml's scanner and its constructors fail in as many ways as there are types
         config = None
     if not isinstance(config, dict) or not is_plain(config):
-        raise UserError(f"{path}: damaged, no configuration; type name=NEW for a new run")
+        raise UserError(f"{path}: damaged, no configuration; use name=NEW for a new run")
     return config
 
 
