@@ -85,21 +85,17 @@ def learn(run: Run, stop: Stop) -> None:
 
     Raises Stopped where a signal asks for it.
     """
-    config, trainer, folder = run.config, run.trainer, run.folder
+    config, trainer = run.config, run.trainer
     shown, begun, before, began = {}, trainer.steps, trainer.seconds, time.monotonic()
-    bar = tqdm(
-        initial=trainer.steps, total=config.steps, unit="step", disable=None, dynamic_ncols=True
-    )
+    sizes = {"initial": trainer.steps, "total": config.steps}
+    bar = tqdm(**sizes, unit="step", disable=None, dynamic_ncols=True)
 
     while trainer.steps < config.steps:
         # once in a while: evaluate, and save
         if trainer.steps and trainer.steps % config.eval_every == 0:
             shown |= evaluate(run, stop)
-        if (
-            trainer.steps > begun
-            and trainer.steps % config.save_every == 0
-            and not trainer.bad_steps.in_a_row
-        ):
+        due = trainer.steps > begun and trainer.steps % config.save_every == 0
+        if due and not trainer.bad_steps.in_a_row:
             save(run)
         if config.max_minutes is not None and trainer.seconds - before > 60 * config.max_minutes:
             say(f"max_minutes={config.max_minutes} are over; the same command resumes from here")
@@ -114,28 +110,31 @@ def learn(run: Run, stop: Stop) -> None:
         # once in a while: look at the loss, for which the host waits for the device
         look = trainer.steps % config.log_every == 0
         if look:
-            record = {
-                "kind": "train",
-                "step": trainer.steps,
-                "seconds": trainer.seconds,
-            } | trainer.meter.read()
-            log(run, record)
-            bar.set_postfix(
-                shown | {"loss": f"{record['loss']:.3f}", "exact": f"{record['exact']:.1%}"}
-            )
-        if (look or trainer.device.type == "cpu") and trainer.bad_steps.lost():
-            advice = folder.advice(int(trainer.bad_steps.first))
-            raise UserError(
-                f"{MOST_IN_A_ROW} steps in a row had a loss "
-                f"or a gradient that is not finite; {advice}"
-            )
+            bar.set_postfix(shown | look_at_loss(run))
+        if look or trainer.device.type == "cpu":
+            refuse_to_go_on_lost(run)
 
     bar.close()
     if not save(run):
-        raise UserError(
-            f"step {trainer.steps} could not be saved; make "
-            "room on the disk, then run the same command again"
-        )
+        advice = "make room on the disk, then run the same command again"
+        raise UserError(f"step {trainer.steps} could not be saved; {advice}")
+
+
+def look_at_loss(run: Run) -> dict[str, str]:
+    """Log what the steps since the last look came to. Returns what the bar shows of it."""
+    trainer = run.trainer
+    head = {"kind": "train", "step": trainer.steps, "seconds": trainer.seconds}
+    record = head | trainer.meter.read()
+    log(run, record)
+    return {"loss": f"{record['loss']:.3f}", "exact": f"{record['exact']:.1%}"}
+
+
+def refuse_to_go_on_lost(run: Run) -> None:
+    """Raise UserError, with the checkpoint to start again from, after too many bad steps."""
+    bad = run.trainer.bad_steps
+    if bad.lost():
+        what = f"{MOST_IN_A_ROW} steps in a row had a loss or a gradient that is not finite"
+        raise UserError(f"{what}; {run.folder.advice(int(bad.first))}")
 
 
 def evaluate(run: Run, stop: Stop) -> dict[str, str]:
@@ -304,9 +303,8 @@ def memory_advice(config: Config) -> Iterator[None]:
         peak = f"{peak_memory(pick_device(config.device)) / 2**30:.1f} GiB in use at most"
         half = max(1, (config.micro_batch or config.batch) // 2)
         options = f"micro_batch={half}, model.recompute=true, or a smaller eval.batch="
-        raise UserError(
-            f"out of memory at batch={config.batch}, {peak}; use {options}; the run goes on then"
-        ) from None
+        what = f"out of memory at batch={config.batch}, {peak}"
+        raise UserError(f"{what}; use {options}; the same command then resumes") from None
 
 
 def main(words: DictConfig) -> None:
