@@ -9,6 +9,7 @@ B slots.
 """
 
 from abc import ABC, abstractmethod
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -41,8 +42,13 @@ class StepNoise(Noise):
     """That of one training step, for some `rows` of its `slots`."""
 
     def __init__(self, seed: int, step: int, slots: int, rows: slice, device: torch.device):
-        self.slots, self.rows, self.device = slots, rows, device
-        self.generator = torch.Generator(device).manual_seed(seed_of(seed, step))
+        self.seed, self.slots = seed_of(seed, step), slots
+        self.rows, self.device = rows, device
+
+    @cached_property
+    def generator(self) -> torch.Generator:
+        """Made only for models that draw."""
+        return torch.Generator(self.device).manual_seed(self.seed)
 
     def normal(self, like: Tensor) -> Tensor:
         shape = (self.slots, *like.shape[1:])
@@ -54,7 +60,12 @@ class PuzzleNoise(Noise):
     """That of puzzles by their number, wherever and beside whatever they are solved."""
 
     def __init__(self, seed: int, numbers: list[int]):
-        self.generators = [torch.Generator().manual_seed(seed_of(seed, n)) for n in numbers]
+        self.seeds = [seed_of(seed, number) for number in numbers]
+
+    @cached_property
+    def generators(self) -> list[torch.Generator]:
+        """One for each puzzle; made only for models that draw."""
+        return [torch.Generator().manual_seed(seed) for seed in self.seeds]
 
     def normal(self, like: Tensor) -> Tensor:
         drawn = [torch.randn(like.shape[1:], generator=one) for one in self.generators]
