@@ -77,6 +77,7 @@ class Config(Training):
     save_every: int = option(least=1)
 
     def check_together(self, prefix: str) -> None:
+        super().check_together(prefix)
         if self.eval.votes and self.task.get("name") != "arc":
             raise UserError("eval.votes is for task=arc; leave it out")
 
@@ -134,6 +135,8 @@ def typed(schema: type, config: Mapping[str, Any]):
         OverflowError,
     ) as error:  # the latter for a whole number that no float holds
         key = getattr(error, "full_key", None) or "config"
+        if "missing mandatory value" in str(error):
+            raise UserError(f"{key} is missing; use {key}=VALUE") from None
         axis, _, option = key.partition(".")
         if isinstance(error, ConfigKeyError) and axis in AXES and option:
             name = config[axis]["name"]

@@ -100,6 +100,8 @@ class OwnOption(StartIsX):
 class GateRead(StartIsX):
     """A gate of each cell at every recursion."""
 
+    gates = True
+
     def __init__(self, config: ModelConfig, facts, dtype):
         super().__init__(config, facts, dtype)
         self.gate = Linear(config.width, 1, bias=True)
@@ -292,8 +294,9 @@ def test_a_loss_of_every_read_trains_the_gate_only_if_it_is_asked(supervision):
 
 
 def test_exit_gate_without_a_gate_is_one_line():
+    """Before any data is loaded."""
     with pytest.raises(UserError, match="supervision=exit_gate needs a model with a gate"):
-        steps(trainer_of("start_is_x", "supervision=exit_gate"), 1)
+        training_config(tiny.composed([*words_of("start_is_x"), "supervision=exit_gate"]))
 
 
 # ---- rows that stand still

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tinyreason.errors import UserError
 from tinyreason.losses import Judged, Loss, mean_of_scored
 from tinyreason.options import Options, chosen, option
 
@@ -26,6 +25,7 @@ class Supervision(ABC):
 
     Config: type[SupervisionConfig] = SupervisionConfig
     every: bool  # each tracked recursion is read
+    needs_gate = False  # it takes models whose reads have a gate
 
     def __init__(self, config: SupervisionConfig):
         self.config = config
@@ -70,13 +70,9 @@ class ExitGate(Supervision):
 
     Config = ExitGateConfig
     every = True
+    needs_gate = True
 
     def losses(self, judged: Judged) -> dict[str, Loss]:
-        if judged.reads[0].gate is None:
-            raise UserError(
-                "supervision=exit_gate needs a model with "
-                "a gate, as model=ouro; use supervision=last"
-            )
         p = exit_probability(torch.stack([read.gate for read in judged.reads]))
         expected = (p * judged.cells).sum(0)
         entropy = -(p * p.clamp(min=1e-10).log()).sum(0) * judged.scored

@@ -9,24 +9,25 @@ from torch import Tensor
 from tinyreason import earlier
 from tinyreason.depth import DepthConfig, generator_of, make_depth
 from tinyreason.ema import EMA
+from tinyreason.errors import UserError
 from tinyreason.feed import Feed, Stream
 from tinyreason.halting import HaltingConfig, make_halting
 from tinyreason.layers import Core
 from tinyreason.losses import CROSS_ENTROPIES, Loss, cross_entropy_of, total
 from tinyreason.metrics import Meter, Metric, tally
-from tinyreason.models import ModelConfig, Read, RecursiveModel, make_model, parameter_count
+from tinyreason.models import MODELS, ModelConfig, Read, RecursiveModel, make_model, parameter_count
 from tinyreason.noise import StepNoise
 from tinyreason.nonfinite import BadSteps, only_if
 from tinyreason.objective import objective
 from tinyreason.optim import OptimConfig, Optimizers
-from tinyreason.options import Options, option
+from tinyreason.options import Options, chosen, option
 from tinyreason.puzzle import Batch, Facts
 from tinyreason.recursion import Depth, GradientConfig, make_gradient
 from tinyreason.run import checkpoint
 from tinyreason.run.deterministic import repeats
 from tinyreason.run.machine import machine_of, peak_memory, versions
 from tinyreason.segment import Carry, Trace, detached, segment
-from tinyreason.supervision import SupervisionConfig, make_supervision
+from tinyreason.supervision import SUPERVISIONS, SupervisionConfig, make_supervision
 
 
 @dataclass
@@ -48,6 +49,14 @@ class Training(Options):
     micro_batch: int | None = option(
         least=1
     )  # slots that go forward and backward at once; None: all
+
+    def check_together(self, prefix: str) -> None:
+        model = chosen(MODELS, "model.name", self.model.name)
+        supervision = chosen(SUPERVISIONS, "supervision.name", self.supervision.name)
+        if supervision.needs_gate and not model.gates:
+            gated = ", ".join(name for name, one in MODELS.items() if one.gates)
+            needs = f"supervision={self.supervision.name} needs a model with a gate (model={gated})"
+            raise UserError(f"{needs}; with model.name={self.model.name} use supervision=last")
 
 
 class Trainer:

@@ -122,6 +122,7 @@ class RecursiveModel(nn.Module, ABC):
     """Abstract. A state is a NamedTuple of tensors of any shape whose first axis is the slot."""
 
     Config: type[ModelConfig] = ModelConfig
+    gates = False  # its reads have a gate
 
     def __init__(
         self,

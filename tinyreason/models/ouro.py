@@ -39,6 +39,7 @@ class Ouro(RecursiveModel):
     """Final."""
 
     Config = OuroConfig
+    gates = True
 
     def __init__(self, config: OuroConfig, facts: Facts, dtype: torch.dtype):
         super().__init__(config, facts, dtype, scale=1.0)
