@@ -70,7 +70,7 @@ def plan(words: list[str]) -> None:
             rows.append(planned(row_config, peak * 1e12 * share, memory * 1e9 * USED))
             report.say(line(rows[-1]))
     report.say(
-        f"\nBy {hows(rows)}. Matrix products alone; without "
+        f"\nEstimate: {hows(rows)}. Matrix products alone; without "
         "evaluation, and without the puzzle embeddings of ARC."
     )
     numbers = {
