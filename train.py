@@ -8,13 +8,11 @@ halts, its state carried on but detached.
 import os
 import signal
 
-os.environ.setdefault(
-    "OMP_WAIT_POLICY", "PASSIVE"
-)  # read when torch loads: spinning threads starve shared cores
+# read when torch loads: spinning threads starve shared cores
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-    signal.signal(
-        signal.SIGINT, signal.SIG_DFL
-    )  # Ctrl-C while loading: no traceback; `command` listens again
+    # Ctrl-C while loading: no traceback; `command` listens again
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import re
 import sys

@@ -9,9 +9,8 @@ from pathlib import Path
 from conf.schema import Config, plain
 from tinyreason.run import console as say
 
-WANDB_SECONDS = (
-    10  # seconds that wandb may take to reach its server, and at the end to send the rest
-)
+# seconds that wandb may take to reach its server, and at the end to send the rest
+WANDB_SECONDS = 10
 
 
 class NoTracker:

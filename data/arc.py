@@ -74,9 +74,8 @@ class ARC(Task):
         self.copies, self.translate = (copies, translate) if augment else (1, False)
         self.facts = Facts(VOCAB, (canvas, canvas))
         self.notes: list[str] = []
-        self.stored = (
-            False  # whether the source is a folder, whose augmentations are puzzles on disk
-        )
+        # whether the source is a folder, whose augmentations are puzzles on disk
+        self.stored = False
 
     def load(self, seed: int) -> dict[str, Puzzles]:
         if (

@@ -17,9 +17,8 @@ import numpy as np
 PAD, EOS, BLACK = 0, 1, 2  # tokens; colour c is the token BLACK + c
 VOCAB = 12
 LARGEST = 30  # rows or columns of an ARC grid
-SEPARATOR = (
-    "|||"  # between a task, its dihedral map and its colours in the name of an augmented puzzle
-)
+# between a task, its dihedral map and its colours in the name of an augmented puzzle
+SEPARATOR = "|||"
 IDENTITY = np.arange(10, dtype=np.uint8)
 INVERSE = np.array([0, 3, 2, 1, 4, 5, 6, 7], np.uint8)  # dihedral number of the inverse map
 # of as many tries as augmentations are wanted; a task without enough distinct ones keeps fewer
@@ -163,9 +162,8 @@ def transform(tokens, shape, dihedral, colours, offset, canvas: int) -> np.ndarr
 def _transform(tokens, shape, dihedral, colours, offset, canvas: int) -> np.ndarray:
     n, across = len(tokens), TRANSPOSED[dihedral]
     new = turned(shape, dihedral)
-    flips = np.where(
-        across[:, None], [1, 0], [0, 1]
-    )  # which of the two source flips each output axis takes
+    # which of the two source flips each output axis takes
+    flips = np.where(across[:, None], [1, 0], [0, 1])
     flips = np.stack([FLIPS_ROW[dihedral], FLIPS_COLUMN[dihedral]], axis=1)[
         np.arange(n)[:, None], flips
     ]

@@ -74,9 +74,8 @@ def with_copies(task: Task, puzzles: Puzzles, copies: int, rng: np.random.Genera
 
 def main(words: DictConfig) -> None:
     """The command line."""
-    mine = OmegaConf.masked_copy(
-        words, ["task", "scale", "out", "copies"]
-    )  # a recipe sets more than a task
+    # a recipe sets more than a task
+    mine = OmegaConf.masked_copy(words, ["task", "scale", "out", "copies"])
     options = typed(BuildConfig, mine)
     at_least(1, copies=options.copies)
     counts = build(options.task, Path(options.out), options.copies)

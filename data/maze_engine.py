@@ -48,9 +48,8 @@ def draw(
     )
     is_open = is_open[is_open.any((1, 2))]
     reached = _reached(distances(is_open, _any_of(rng, is_open.reshape(-1, side * side))))
-    maybe = (
-        2 * reached.max(1) >= min_path - 1
-    )  # no two cells of a region are farther apart than twice this radius
+    # no two cells of a region are farther apart than twice this radius
+    maybe = 2 * reached.max(1) >= min_path - 1
     is_open, end = is_open[maybe], reached[maybe].argmax(1)
     far_enough = _reached(distances(is_open, end)) >= min_path - 1
     hard = far_enough.any(1)

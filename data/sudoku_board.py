@@ -52,9 +52,8 @@ class Board:
         self.row = Span.of(high, wide, self.column * spread(side, side))
         self.row_box = Span.of(high, side, boxes)
         self.column_mini = Span.of(high, side, column_minis)
-        self.line = Span.of(
-            wide, high * side, self.column * spread(side, 1)
-        )  # a column of the grid
+        # a column of the grid
+        self.line = Span.of(wide, high * side, self.column * spread(side, 1))
         self.line_box = Span.of(wide, 1, boxes)
         self.cell_mini = Span.of(wide, cells, self.layer * spread(high, wide * cells))
         self.cell = Span.of(high, wide * cells, self.layer)

@@ -104,9 +104,8 @@ def _rectangles(digit: np.ndarray) -> np.ndarray:
     column = np.argsort(digit, axis=2)  # [n, row, digit]
     count = np.zeros(digit.shape, np.uint64)
     for a, b in combinations(range(digit.shape[1]), 2):
-        opposite = np.take_along_axis(
-            column[:, a], digit[:, b], 1
-        )  # where row a has the digit below its own
+        # where row a has the digit below its own
+        opposite = np.take_along_axis(column[:, a], digit[:, b], 1)
         corner = np.take_along_axis(digit[:, b], opposite, 1) == digit[:, a]
         count[:, a] += corner
         count[:, b] += corner

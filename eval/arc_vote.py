@@ -74,9 +74,8 @@ def rank(
             f"{len(where)} rows, {len(answers)} answers, {len(halt_logits)} halting logits"
         )
     own = task.undo(np.asarray(answers).astype(np.uint8), where[:, 3])
-    sure = 0.5 * (
-        1.0 + np.tanh(0.5 * np.asarray(halt_logits, np.float64))
-    )  # a sigmoid that cannot overflow
+    # a sigmoid that cannot overflow
+    sure = 0.5 * (1.0 + np.tanh(0.5 * np.asarray(halt_logits, np.float64)))
     ballots: dict[tuple[int, int], dict[bytes, list]] = {}
     for i in np.argsort(
         where[:, 2], kind="stable"
@@ -99,10 +98,11 @@ def write_submission(path: Path, submission: dict[str, Any]) -> None:
 
 
 def _merit(box: dict[bytes, list]):
+    # sorted: order adds no rounding
     return lambda answer: (
         -len(box[answer]),
         -float(np.mean(np.sort(box[answer]))),
-    )  # sorted: order adds no rounding
+    )
 
 
 def _hit(best: list[np.ndarray], label: np.ndarray, k: int) -> bool:

@@ -75,10 +75,6 @@ class Slots:
         self.busy = np.ones(count, bool)  # (B,) and not a repeat
         self.next = count
 
-    def numbers(self) -> list[int]:
-        """Of the draws of random starts: puzzle and segment."""
-        return (self.puzzles * self.most + self.segments).tolist()
-
     def advance(self, wants: np.ndarray | None) -> np.ndarray:
         """One segment more. (B,) bool: the slots whose puzzle has left, at its last segment or
         where it `wants`.
@@ -124,7 +120,7 @@ class Solver:
         batch = self.upload(rows, facts, slots.puzzles)
         carry = Carry.fresh(self.model, batch).refill(batch)
         while slots.busy.any():
-            noise = PuzzleNoise(0, slots.numbers())
+            noise = PuzzleNoise(slots.segments.tolist(), slots.puzzles.tolist())
             trace = segment(self.model, carry, self.depth, self.gradient, noise)
             carry = carry.advance(trace.state)
             read = trace.reads[-1]

@@ -318,9 +318,8 @@ def change_here(rng: Rng, holder: Any, key: Any) -> None:
 
 def json_bytes(rng: Rng, value: Any) -> bytes:
     """The value as text, sometimes spoilt."""
-    depth = int(
-        pick(rng, [50, *range(930, 990), 100_000])
-    )  # about 1,000 is what Python's own limit allows
+    # about 1,000 is what Python's own limit allows
+    depth = int(pick(rng, [50, *range(930, 990), 100_000]))
     text = json.dumps(value, default=lambda _: "DEEP", ensure_ascii=bool(rng.random() < 0.5))
     text = text.replace('"DEEP"', "[" * depth + "]" * depth)
     spoils = [

@@ -171,9 +171,8 @@ def test_a_task_keeps_exactly_its_distinct_copies(grid, distinct):
 
 
 def test_the_order_of_the_examples_makes_no_difference():
-    a, b = (
-        encode(np.array(g, np.uint8), 6) for g in ([[0, 0, 1]], [[1, 0, 0]])
-    )  # mirror images of each other
+    # mirror images of each other
+    a, b = (encode(np.array(g, np.uint8), 6) for g in ([[0, 0, 1]], [[1, 0, 0]]))
     dihedral, _ = draw_distinct(np.stack([[a], [b]]), 1001, 6, np.random.default_rng(0))
     assert len(dihedral) == 2 * 9  # lying or standing, times the colour
 
@@ -422,12 +421,13 @@ def test_votes_come_before_confidence(small):
 
 
 def test_equal_votes_are_ranked_by_mean_confidence(small):
+    # 0.731 against 0.726
     entries = [
         (0, [[1]], 1.0),
         (1, [[2]], 3.0),
         (2, [[1]], 1.0),
         (3, [[2]], 0.0),
-    ]  # 0.731 against 0.726
+    ]
     assert order(small, entries) == [[[1]], [[2]]]
     assert order(small, [*entries[:3], (3, [[2]], 0.5)]) == [[[2]], [[1]]]  # 0.731 against 0.787
 
@@ -451,13 +451,11 @@ def test_pass_at_k_counts_test_inputs_and_whole_tasks(tmp_path):
     task.load(0)
     rows, where = task.views("test", 2)
     answers = rows.labels.copy()
-    answers[(where[:, 0] == 0) & (where[:, 1] == 1)] = encode(
-        np.array([[9]], np.uint8), 10
-    )  # a: its second is wrong
+    # a: its second is wrong
+    answers[(where[:, 0] == 0) & (where[:, 1] == 1)] = encode(np.array([[9]], np.uint8), 10)
     first = (where[:, 0] == 1) & (where[:, 2] == 0)
-    answers[first] = encode(
-        np.array([[9]], np.uint8), 10
-    )  # b: right only in copy 1, and that is less sure
+    # b: right only in copy 1, and that is less sure
+    answers[first] = encode(np.array([[9]], np.uint8), 10)
     metrics, submission = vote(task, where, answers, np.where(first, 1.0, 0.0))
     assert metrics == {
         "pass@1": 0.25,

@@ -350,9 +350,8 @@ def test_table_and_json(call, tmp_path):
 
 def test_a_line_of_the_table_in_its_units(found):
     figures = ("192", "4038.066", "66.094", "96.438", "96.438", "192.879", "451.850")
-    twice = " | ".join(
-        f"{figure} | {figure}" for figure in figures
-    )  # measured, and by the closed form
+    # measured, and by the closed form
+    twice = " | ".join(f"{figure} | {figure}" for figure in figures)
     line = chain_report.line("V1", "32 of 32 steps", found["V1"], closed.closed(V1, Sizes()), 0.25)
     assert line == f"| V1 | 32 of 32 steps | {twice} | 250.0 |"
 
@@ -405,9 +404,8 @@ def test_only_rows_that_were_asked_for_need_to_fit(call, monkeypatch):
     words = ("chain", "B=2", "T=9", "D=8", "K=2")
     assert call(*words)[0] == 2
     assert call(*words, "rows=V6")[0] == 0
-    monkeypatch.setattr(
-        chain_report, "available_memory", lambda: None
-    )  # a system that does not say
+    # a system that does not say
+    monkeypatch.setattr(chain_report, "available_memory", lambda: None)
     assert call(*words, "rows=V4")[0] == 0
 
 

@@ -50,9 +50,8 @@ class Drawn(TRM):
 def solver(task, halt: bool, batch: int = 3, segments: int = 6) -> Solver:
     model = tiny.model(facts=task.facts)
     torch.manual_seed(1)
-    torch.nn.init.normal_(
-        model.heads.halt.weight, std=3.0
-    )  # so that puzzles halt at different segments
+    # so that puzzles halt at different segments
+    torch.nn.init.normal_(model.heads.halt.weight, std=3.0)
     torch.nn.init.zeros_(model.heads.halt.bias)
     return Solver(
         model=model,
@@ -156,6 +155,22 @@ def test_the_model_sees_one_size_of_batch_although_puzzles_leave_early(task, spl
         calls[halt] = len(sizes)
         assert one.model.training
     assert calls[True] < calls[False] or batch >= len(rows.inputs)
+
+
+def test_a_drawn_start_does_not_depend_on_how_many_segments_are_asked_for(
+    task, splits, monkeypatch
+):
+    model = tiny.model("huginn", task.facts)
+    rows, gradient = splits["test"].rows(), tiny.gradient("bptt")
+    rule, found = make_halting(HaltingConfig("fixed", 3, 0.0)), []
+    monkeypatch.setattr(Solver, "record", lambda *given: found.append(given[4].logits))
+    options = {"halting": rule, "halt": False, "batch": len(rows.inputs), "device": tiny.CPU}
+    for segments in (1, 3):
+        solver = Solver(model, Depth(4, 1), gradient, segments=segments, **options)
+        solver(rows, task.facts)
+    one, three, again, _ = found
+    assert torch.equal(one, three)
+    assert not torch.equal(three, again)
 
 
 def test_votes_are_refused_where_there_is_nothing_to_vote_on(task, splits):

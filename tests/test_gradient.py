@@ -78,6 +78,24 @@ def test_an_implicit_gradient_is_the_same_when_recomputed(exact):
     assert torch.equal(gradient_of(scheme, Depth(100, 1), wrap=recomputed), plain)
 
 
+@pytest.mark.parametrize("scheme", ["implicit", "phantom"])
+def test_evaluation_makes_the_state_that_training_made(scheme):
+    """Also where recursions differ by their number, as with a LoRA for each loop."""
+    options = {"implicit": {"solver": "iterate", "iterations": 2}}
+    options["phantom"] = {"recursions": 2, "damping": 0.5}
+    gradient = tiny.gradient(scheme, **options[scheme])
+
+    def recur(state: Z, x: Tensor, t: int) -> Z:
+        return Z(0.5 * state.z + x + t)
+
+    start, x = Z(torch.ones(2)), torch.ones(2, requires_grad=True)
+    depth = Depth(5, gradient.tracked(5))
+    *_, trained = gradient.states(recur, start, x, depth)
+    with torch.no_grad():
+        *_, evaluated = gradient.states(recur, start, x, depth)
+    assert torch.equal(trained.z, evaluated.z)
+
+
 def test_phantom_errs_less_the_further_it_reaches(exact):
     errors = []
     for k in (1, 2, 3, 5, 10, 20):

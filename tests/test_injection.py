@@ -284,9 +284,8 @@ def understood(config: dict) -> tuple:
 def spoil_saved(task: str, every: Callable[[int], list], counted: Callable) -> None:
     config = saved(task)
     assert understood(config)
-    mine = [
-        place for place in places(config) if task == "sudoku" or place[0] == "task"
-    ]  # others are the same for all
+    # others are the same for all
+    mine = [place for place in places(config) if task == "sudoku" or place[0] == "task"]
     with nothing_happens():
         for number, place in enumerate(mine):
             for new in every(number):
@@ -456,9 +455,8 @@ def test_a_spoilt_run_is_evaluated_as_it_is_or_refused(run, capsys):
         (run / "config.yaml").write_text(
             yaml.safe_dump(changed(config, place, TEXTS[number % len(TEXTS)]))
         )
-        source = (
-            [Path("/etc/passwd")] if place == ("task", "source") else []
-        )  # a run names the files of its owner
+        # a run names the files of its owner
+        source = [Path("/etc/passwd")] if place == ("task", "source") else []
         with nothing_happens(run, *source):
             refused_or(solve.main, words_of_solve(run))
     (run / "config.yaml").write_bytes(before)

@@ -201,9 +201,8 @@ def test_a_batch_in_parts_has_the_gradient_of_the_batch(model, dtype, tolerance,
         trainer = trainer_of(model, f"model.dtype={dtype}", *PUZZLES, *words)
         trainer.model.to(getattr(torch, dtype))
         for p in trainer.model.parameters():
-            p.data += 0.01 * torch.sin(
-                torch.arange(p.numel()).view_as(p)
-            )  # the halting head starts at 0
+            # the halting head starts at 0
+            p.data += 0.01 * torch.sin(torch.arange(p.numel()).view_as(p))
         carry = trainer.carry.refill(trainer.feed.take(trainer.carry.halted))
         for rows in trainer.parts:
             trainer.forward_backward(carry.select(rows), trainer.depth.full, rows)

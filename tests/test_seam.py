@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from conf.schema import training_config
 from eval.speed import random_trainer
 from tests import tiny
+from tests.tiny import steps
 from tinyreason.errors import UserError
 from tinyreason.layers import Linear, Norm
 from tinyreason.models import MODELS, ModelConfig, Read
@@ -135,12 +136,6 @@ def words_of(name: str) -> tuple[str, ...]:
 def trainer_of(name: str, *more: str) -> Trainer:
     torch.manual_seed(0)
     return random_trainer(tiny.config(*words_of(name), *more))
-
-
-def steps(trainer: Trainer, count: int) -> Trainer:
-    for _ in range(count):
-        trainer.step()
-    return trainer
 
 
 def weights(trainer: Trainer) -> dict[str, Tensor]:

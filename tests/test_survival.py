@@ -604,13 +604,14 @@ def test_nobody_reading_what_is_printed_does_not_end_a_run(where, tmp_path):
 def test_a_sweep_goes_on_with_what_is_left_of_it(tmp_path):
     """A run that fails does not end it, one that is finished is left as it is."""
     words = [w for w in WORDS if w != "name=run"]
+    # 3 does not divide the width
     few = [
         "steps=4",
         "optim.clip=1",
         "-m",
         "seed=1",
         "model.heads=2,3,4",
-    ]  # 3 does not divide the width
+    ]
     for finished in (0, 2):
         command = [sys.executable, str(ROOT / "train.py"), *words, "model.mix=attention", *few]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200)

@@ -13,6 +13,7 @@ from eval.load import open_run
 from eval.speed import random_trainer
 from tests import tiny
 from tests.test_train import TASKS
+from tests.tiny import steps
 from tinyreason.models import MODELS, make_model, parameter_count
 from tinyreason.puzzle import Facts
 from tinyreason.run.checkpoint import digest
@@ -26,12 +27,6 @@ ATTENTION = ("model.mix=attention", "model.positions=rotary")
 def trainer_of(name: str, *more: str) -> Trainer:
     torch.manual_seed(0)
     return random_trainer(tiny.config(*SMALL, *tiny.choice(name), *more))
-
-
-def steps(trainer: Trainer, count: int) -> Trainer:
-    for _ in range(count):
-        trainer.step()
-    return trainer
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -17,6 +17,7 @@ from tinyreason.puzzle import IGNORE, Batch, Facts
 from tinyreason.recursion import GRADIENTS, Depth, Gradient, GradientConfig, make_gradient
 from tinyreason.segment import Carry, Trace
 from tinyreason.segment import segment as library_segment
+from tinyreason.trainer import Trainer
 
 CONF = Path(__file__).parents[1] / "conf"
 CPU = torch.device("cpu")
@@ -116,6 +117,13 @@ def batch(
     return Batch(
         inputs, labels, torch.arange(rows, dtype=torch.int32) % facts.num_puzzle_identifiers
     )
+
+
+def steps(trainer: Trainer, count: int) -> Trainer:
+    """The trainer, so many steps on."""
+    for _ in range(count):
+        trainer.step()
+    return trainer
 
 
 def halting_config(rule: str, segments: int = 16, exploration: float = 0.0) -> HaltingConfig:

@@ -38,13 +38,13 @@ def options(config: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(model, dict):
         return config
     for old, new in RENAMED.items():
-        if old in model:
-            model.setdefault(new, model.pop(old))
+        if old in model and new not in model:
+            model[new] = model.pop(old)
     for key, value in ADDED.items():
         model.setdefault(key, value)
-    if "gradient" in model:  # its own group since 0.2, as is the depth
-        config.setdefault("gradient", gradient(model.pop("gradient")))
-    config.setdefault("depth", {"name": "fixed"})
+    if "gradient" in model and "gradient" not in config:  # a group since 0.2, as is the depth
+        config["gradient"] = gradient(model.pop("gradient"))
+        config.setdefault("depth", {"name": "fixed"})
     return config
 
 

@@ -30,9 +30,8 @@ class HaltingConfig(Options):
     """The halting axis of a run; the values stand in `conf/halting/*.yaml`."""
 
     rule: str  # a name in RULES
-    segments: int = option(
-        least=1, shared_most=4096
-    )  # most that a puzzle stays; N_sup in TRM's paper
+    # most that a puzzle stays; N_sup in TRM's paper
+    segments: int = option(least=1, shared_most=4096)
     exploration: float = option(least=0, most=1)  # probability that a slot is made to stay
 
     def check_together(self, prefix: str) -> None:

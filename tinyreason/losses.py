@@ -48,10 +48,7 @@ def judge(
 
 
 def mean_of_scored(cells: Tensor, scored: Tensor) -> Tensor:
-    """(... B S), (B S) -> (...
-
-    B): each puzzle's mean over its scored cells; 0 for a puzzle without any.
-    """
+    """Each puzzle's mean over its scored cells, 0 if it has none. (... B S), (B S) -> (... B)."""
     return cells.sum(-1) / scored.sum(-1).clamp(min=1)
 
 
@@ -61,12 +58,11 @@ def total(losses: dict[str, Loss]) -> Tensor:
 
 
 def stablemax(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy under stablemax, s(x) = x + 1 for x >= 0, else 1 / (1 - x). (... V), (...) ->
-    (...).
+    """Cross-entropy under stablemax, s(x) = x + 1 for x >= 0, else 1 / (1 - x).
 
-    Grokking at the edge of numerical stability, arXiv 2501.04697. In float64 as in the references:
-    cheap at the vocabularies of grids (6 to 12 tokens). Labels must be valid; mask ignored cells
-    outside.
+    (... V), (...) -> (...). Grokking at the edge of numerical stability, arXiv 2501.04697. In
+    float64 as in the references: cheap at the vocabularies of grids (6 to 12 tokens). Labels must
+    be valid; mask ignored cells outside.
     """
     x = logits.double()
     s = torch.where(x >= 0, x + 1, 1 / (1 - x.clamp(max=0)))

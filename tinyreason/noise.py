@@ -1,6 +1,6 @@
 """Random numbers for the states that start at random, the same however a batch is cut into parts.
 
-Nothing is saved for them: what is drawn is a function of seed and step in training, and of seed,
+Nothing is saved for them: what is drawn is a function of seed and step in training, and of
 puzzle and segment in an evaluation. So a resumed run repeats its draws, micro-batches and
 recomputing see those of the whole batch, and an answer does not depend on which puzzles are solved
 beside it.
@@ -59,8 +59,10 @@ class StepNoise(Noise):
 class PuzzleNoise(Noise):
     """That of puzzles by their number, wherever and beside whatever they are solved."""
 
-    def __init__(self, seed: int, numbers: list[int]):
-        self.seeds = [seed_of(seed, number) for number in numbers]
+    def __init__(self, segments: list[int], numbers: list[int]):
+        """`segments` that each puzzle has had, and its number."""
+        pairs = zip(segments, numbers, strict=True)
+        self.seeds = [seed_of(segment, number) for segment, number in pairs]
 
     @cached_property
     def generators(self) -> list[torch.Generator]:
@@ -80,7 +82,7 @@ class NoNoise(Noise):
 
 
 def seed_of(seed: int, number: int) -> int:
-    """A generator's seed from a run's and the number of a step or a puzzle.
+    """A generator's seed from two numbers: a run's and a step, or a segment and a puzzle.
 
     Seeds differ in their low 32 bits, which are all that a generator on the CPU looks at.
     """

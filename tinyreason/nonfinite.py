@@ -36,9 +36,8 @@ class BadSteps:
     def __init__(self, device: torch.device):
         self.in_a_row = torch.zeros((), dtype=torch.int64, device=device)
         self.most = torch.zeros_like(self.in_a_row)
-        self.first = torch.zeros_like(
-            self.in_a_row
-        )  # step of the row that ends the run, or of the newest
+        # step of the row that ends the run, or of the newest
+        self.first = torch.zeros_like(self.in_a_row)
 
     def count(self, good: Tensor, step: int) -> None:
         self.in_a_row = torch.where(good, 0, self.in_a_row + 1)

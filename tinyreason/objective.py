@@ -2,12 +2,35 @@
 itself asks for.
 """
 
+import torch
+
 from tinyreason.halting import Halting
 from tinyreason.losses import CrossEntropy, Loss, judge
 from tinyreason.metrics import exact
-from tinyreason.models.base import Read
-from tinyreason.segment import Carry, Trace
+from tinyreason.models.base import Read, RecursiveModel
+from tinyreason.noise import Noise
+from tinyreason.recursion import Depth, Gradient
+from tinyreason.segment import Carry, Trace, segment
 from tinyreason.supervision import Supervision
+
+
+def judged_segment(
+    model: RecursiveModel,
+    carry: Carry,
+    depth: Depth,
+    gradient: Gradient,
+    noise: Noise,
+    halting: Halting,
+    supervision: Supervision,
+    cross_entropy: CrossEntropy,
+) -> tuple[Trace, dict[str, Loss]]:
+    """A segment as it is trained, and its losses; looks ahead where the rule asks for it."""
+    trace = segment(model, carry, depth, gradient, noise, supervision.every)
+    after, ahead = carry.advance(trace.state), None
+    if halting.looks_ahead:
+        with torch.no_grad():
+            ahead = segment(model, after, depth, gradient, noise).reads[-1]
+    return trace, objective(trace, after, halting, supervision, cross_entropy, ahead)
 
 
 def objective(

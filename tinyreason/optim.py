@@ -201,10 +201,7 @@ def groups_of(parameters: list[nn.Parameter], lr: float, weight_decay: float) ->
 
 
 def schedule(step: int, warmup: int, steps: int, min_ratio: float) -> float:
-    """Factor of the learning rate at step 1 ..
-
-    steps: linear warm-up, then a half cosine down to `min_ratio`.
-    """
+    """Factor of the learning rate at a step, from 1: linear warm-up, then a half cosine."""
     if step < warmup:
         return step / warmup
     progress = min(1.0, (step - warmup) / max(1, steps - warmup))

@@ -22,9 +22,8 @@ class PuzzleEmbedding(nn.Module):
     def __init__(self, count: int, width: int):
         super().__init__()
         self.register_buffer("table", torch.zeros(count, width))
-        self.used: list[
-            tuple[Tensor, Tensor]
-        ] = []  # (identifiers, rows) of each forward since the last step
+        # (identifiers, rows) of each forward since the last step
+        self.used: list[tuple[Tensor, Tensor]] = []
 
     def forward(self, ids: Tensor) -> Tensor:
         rows = self.table[ids]

@@ -61,17 +61,19 @@ class Gradient(ABC):
 
 
 def unroll(recur: Recur, state: State, x: Tensor, depth: Depth) -> Iterator[State]:
-    """Apply `recur` for t = 0 ..
-
-    total - 1, the first ones without gradient; the states after each of the others.
-    """
-    free = depth.total - depth.tracked
-    with torch.no_grad():
-        for t in range(free):
-            state = recur(state, x, t)
-    for t in range(free, depth.total):
+    """All recursions in turn, the first ones without gradient; the states after the others."""
+    state = settled(recur, state, x, depth)
+    for t in range(depth.total - depth.tracked, depth.total):
         state = recur(state, x, t)
         yield state
+
+
+@torch.no_grad()
+def settled(recur: Recur, state: State, x: Tensor, depth: Depth) -> State:
+    """The state after the recursions that carry no gradient."""
+    for t in range(depth.total - depth.tracked):
+        state = recur(state, x, t)
+    return state
 
 
 class OneStep(Gradient):
@@ -136,11 +138,8 @@ class Phantom(Gradient):
 
     def states(self, recur: Recur, state: State, x: Tensor, depth: Depth) -> Iterator[State]:
         unit, tau = self.cycle or 1, self.config.damping
-        free = depth.total - depth.tracked
-        with torch.no_grad():
-            for t in range(free):
-                state = recur(state, x, t)
-        for start in range(free, depth.total, unit):
+        state = settled(recur, state, x, depth)
+        for start in range(depth.total - depth.tracked, depth.total, unit):
             new = state
             for t in range(start, min(start + unit, depth.total)):
                 new = recur(new, x, t)
@@ -179,18 +178,14 @@ class Implicit(Gradient):
         return min(total, self.cycle or 1)
 
     def states(self, recur: Recur, state: State, x: Tensor, depth: Depth) -> Iterator[State]:
-        free = depth.total - depth.tracked
-        with torch.no_grad():
-            for t in range(free):
-                state = recur(state, x, t)
-        if not torch.is_grad_enabled():
-            yield from unroll(recur, state, x, Depth(depth.tracked, depth.tracked))
-            return
+        state = settled(recur, state, x, depth)
         point = type(state)(*(z.detach().requires_grad_() for z in state))
         new = point
-        for t in range(free, depth.total):
+        for t in range(depth.total - depth.tracked, depth.total):
             new = recur(new, x, t)
-        yield type(new)(*Adjoint.apply(self.config.iterations, len(point), *point, *new))
+        if torch.is_grad_enabled():
+            new = type(new)(*Adjoint.apply(self.config.iterations, len(point), *point, *new))
+        yield new
 
 
 class Adjoint(torch.autograd.Function):
@@ -250,8 +245,7 @@ def recomputed(recur: Recur) -> Recur:
             return recur(type(state)(*latents), x, t)
 
         # Reentrant checkpoints silently drop the gradient where no input carries one. Random
-        # numbers are handed to
-        # `start`, never drawn in a recursion, so there is no generator to rewind.
+        # numbers are handed to `start`, never drawn in a recursion: no generator to rewind.
         return checkpoint(inner, x, *state, use_reentrant=False, preserve_rng_state=False)
 
     return again

@@ -18,7 +18,7 @@ from tinyreason.metrics import Meter, Metric, tally
 from tinyreason.models import MODELS, ModelConfig, Read, RecursiveModel, make_model, parameter_count
 from tinyreason.noise import StepNoise
 from tinyreason.nonfinite import BadSteps, only_if
-from tinyreason.objective import objective
+from tinyreason.objective import judged_segment
 from tinyreason.optim import OptimConfig, Optimizers
 from tinyreason.options import Options, chosen, option
 from tinyreason.puzzle import Batch, Facts
@@ -26,7 +26,7 @@ from tinyreason.recursion import Depth, GradientConfig, make_gradient
 from tinyreason.run import checkpoint
 from tinyreason.run.deterministic import repeats
 from tinyreason.run.machine import machine_of, peak_memory, versions
-from tinyreason.segment import Carry, Trace, detached, segment
+from tinyreason.segment import Carry, Trace, detached
 from tinyreason.supervision import SUPERVISIONS, SupervisionConfig, make_supervision
 
 
@@ -46,9 +46,8 @@ class Training(Options):
     loss: str = option(choices=tuple(CROSS_ENTROPIES))
     ema: float | None = option(least=0, most=1)  # decay of the averaged weights; None: none
     compile: str = option(choices=("auto", "true", "false"))  # auto: on CUDA
-    micro_batch: int | None = option(
-        least=1
-    )  # slots that go forward and backward at once; None: all
+    # slots that go forward and backward at once; None: all
+    micro_batch: int | None = option(least=1)
 
     def check_together(self, prefix: str) -> None:
         model = chosen(MODELS, "model.name", self.model.name)
@@ -63,12 +62,8 @@ class Trainer:
     """Everything that changes while training; what `state_dict` holds is all there is to a run."""
 
     def __init__(self, config: Training, facts: Facts, stream: Stream, device: torch.device):
-        self.config, self.batch, self.device, self.seed = (
-            asdict(config),
-            config.batch,
-            device,
-            config.seed,
-        )
+        self.config, self.device = asdict(config), device
+        self.batch, self.seed = config.batch, config.seed
         size = config.micro_batch or config.batch
         self.parts = [
             slice(first, min(first + size, config.batch)) for first in range(0, config.batch, size)
@@ -84,16 +79,14 @@ class Trainer:
         if config.compile == "true" or (config.compile == "auto" and device.type == "cuda"):
             for model in {self.model, self.averaged}:
                 compile_cores(model)
-        self.generator = torch.Generator(device).manual_seed(
-            config.seed
-        )  # of halting's exploration
+        # of halting's exploration
+        self.generator = torch.Generator(device).manual_seed(config.seed)
         self.feed = Feed(stream, facts, config.batch, device)
         self.carry = Carry.fresh(self.model, Batch.of(stream.rows(0, config.batch), facts, device))
         self.meter, self.bad_steps = Meter(), BadSteps(device)
         self.steps, self.seconds = 0, 0.0
-        self.best: dict | None = (
-            None  # the evaluation with the highest exact accuracy so far: its step, its accuracy
-        )
+        # the evaluation with the highest exact accuracy so far: its step, its accuracy
+        self.best: dict | None = None
 
     def step(self) -> None:
         """One segment of every slot and one optimizer step. The host waits only where the feed
@@ -133,17 +126,9 @@ class Trainer:
         self, carry: Carry, depth: Depth, rows: slice = slice(None)
     ) -> tuple[Trace, dict[str, Loss]]:
         """A segment of the slots `rows`, and its losses."""
+        judges = self.halting, self.supervision, self.cross_entropy
         noise = self.noise(rows)
-        trace = segment(self.model, carry, depth, self.gradient, noise, self.supervision.every)
-        after = carry.advance(trace.state)
-        ahead = self.look_ahead(after, depth, noise) if self.halting.looks_ahead else None
-        supervision, cross_entropy = self.supervision, self.cross_entropy
-        return trace, objective(trace, after, self.halting, supervision, cross_entropy, ahead)
-
-    @torch.no_grad()
-    def look_ahead(self, carry: Carry, depth: Depth, noise: StepNoise) -> Read:
-        """What the segment after this one would say, for Q-learning."""
-        return segment(self.model, carry, depth, self.gradient, noise).reads[-1]
+        return judged_segment(self.model, carry, depth, self.gradient, noise, *judges)
 
     def noise(self, rows: slice) -> StepNoise:
         """The random numbers of this step, for the slots `rows`."""

@@ -109,17 +109,15 @@ def saved(s: Switches, z: Sizes) -> int:
     state, weight = BYTES * z.B * z.D, BYTES * z.D**2
     steps, losses = s.steps(z.T) // backwards(s, z), losses_of(s, z) // backwards(s, z)
     refinements = steps * s.tracked(z.K)
-    without = (
-        steps if s.cut(z.K) else 1
-    )  # refinements whose state needs no gradient, so Wh need not be kept
+    # refinements whose state needs no gradient, so Wh need not be kept
+    without = steps if s.cut(z.K) else 1
     core = (
         2 * state * steps
         if s.checkpoint
         else 3 * state * refinements + weight * (refinements - without)
     )
-    return core + losses * (
-        weight + 3 * state
-    )  # the head keeps weight and input; the loss, answer and target
+    # the head keeps weight and input; the loss, answer and target
+    return core + losses * (weight + 3 * state)
 
 
 def parameter_side(s: Switches, z: Sizes) -> dict[str, int]:

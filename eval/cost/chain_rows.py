@@ -31,9 +31,8 @@ class Switches:
     stream: bool = False  # each step's loss goes backward at once, not the sum of all at the end
     instant: bool = False  # the optimizer moves after every step, not after the rollout
     last_only: bool = False  # gradient through the last refinement of a step, or through all K
-    checkpoint: bool = (
-        False  # keep a step's inputs and compute its tracked refinements again in the backward pass
-    )
+    # keep a step's inputs and compute its tracked refinements again in the backward pass
+    checkpoint: bool = False
 
     def __post_init__(self) -> None:
         if (self.detach or self.last_only) and not self.every_loss:

@@ -23,9 +23,9 @@ from tinyreason.halting import make_halting
 from tinyreason.losses import cross_entropy_of, total
 from tinyreason.models import RecursiveModel
 from tinyreason.noise import NoNoise
-from tinyreason.objective import objective
+from tinyreason.objective import judged_segment
 from tinyreason.puzzle import Facts
-from tinyreason.segment import Carry, segment
+from tinyreason.segment import Carry
 from tinyreason.supervision import make_supervision
 
 
@@ -49,16 +49,14 @@ def counted(config: Config, facts: Facts, dtype: torch.dtype) -> Estimate:
 
 def loss_of(model: RecursiveModel, config: Config, facts: Facts, rows: int) -> torch.Tensor:
     """A segment of so many puzzles, forward, as a trainer does it."""
-    halting, supervision = make_halting(config.halting), make_supervision(config.supervision)
-    depth, gradient = depth_of(config), gradient_of(config)
+    judges = (
+        make_halting(config.halting),
+        make_supervision(config.supervision),
+        cross_entropy_of(config.loss),
+    )
     carry = Carry.fresh(model, batch_of(facts, rows))
-    trace = segment(model, carry, depth, gradient, NoNoise(), supervision.every)
-    after, ahead = carry.advance(trace.state), None
-    if halting.looks_ahead:
-        with torch.no_grad():
-            ahead = segment(model, after, depth, gradient, NoNoise()).reads[-1]
-    cross_entropy = cross_entropy_of(config.loss)
-    return total(objective(trace, after, halting, supervision, cross_entropy, ahead))
+    scheme = depth_of(config), gradient_of(config), NoNoise()
+    return total(judged_segment(model, carry, *scheme, *judges)[1])
 
 
 def products(model: RecursiveModel, config: Config, facts: Facts, rows: int) -> dict[str, int]:

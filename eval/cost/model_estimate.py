@@ -31,9 +31,8 @@ class Estimate:
     flops: dict[str, int]  # of matrix products, by part
     once: dict[str, int]  # of these parts, FLOPs on top that a whole batch costs once
     backward: tuple[str, ...]  # the parts that belong to the backward pass
-    kept: (
-        int  # bytes between the forward and the backward pass, each tensor once and parameters not
-    )
+    # bytes between the forward and the backward pass, each tensor once and parameters not
+    kept: int
     kept_again: int  # bytes that recomputing takes on top
     casts: int  # bytes of weights cast to the activations' type, whatever the batch
     slot: int  # bytes that a slot of the batch has between steps

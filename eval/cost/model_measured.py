@@ -101,9 +101,8 @@ def predicted(config: Config, facts: Facts, one: Estimate) -> SegmentCost:
     waiting = at_once * (one.kept + one.kept_again) + one.casts
     gradients, moved = side_bytes(config, facts)
     side = gradients + moved
-    step = (
-        moved  # a copy, in case the step is bad; what waited for the backward pass is gone by then
-    )
+    # a copy, in case the step is bad; what waited for the backward pass is gone by then
+    step = moved
     peak = side + max(waiting, step)
     return SegmentCost(forward, backward, kept, side, peak)
 

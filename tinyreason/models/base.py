@@ -43,9 +43,8 @@ class ModelConfig(Options):
     recompute: bool  # each recursion again in the backward pass: the same gradient in less memory
     dtype: str = option(choices=("auto", *DTYPES))  # of the activations
 
-    cycle: ClassVar[int | None] = (
-        None  # recursions between two whole states; None: each of them is one
-    )
+    # recursions between two whole states; None: each of them is one
+    cycle: ClassVar[int | None] = None
 
     def applied(self, t: int) -> tuple[int, ...] | None:
         """The layers of each application of a core in recursion `t`, if cores are all that costs;
@@ -108,9 +107,8 @@ class Read(NamedTuple):
 
     logits: Tensor  # (B cells V)
     halt: Tensor  # (B 2) float32: logits of "halt" and "continue"
-    gate: Tensor | None = (
-        None  # (B cells) float32: logits of leaving at this recursion, where a model has them
-    )
+    # (B cells) float32: logits of leaving at this recursion, where a model has them
+    gate: Tensor | None = None
 
     @property
     def answer(self) -> Tensor:

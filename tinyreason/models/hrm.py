@@ -22,12 +22,10 @@ from tinyreason.puzzle import Facts
 class HRMConfig(CycleConfig):
     """Of `HRM`."""
 
-    H_layers: int | None = option(
-        least=1, most=1024, default=None
-    )  # blocks of the slow core; None: `layers`
-    L_layers: int | None = option(
-        least=1, most=1024, default=None
-    )  # blocks of the fast core; None: as `layers`
+    # blocks of the slow core; None: `layers`
+    H_layers: int | None = option(least=1, most=1024, default=None)
+    # blocks of the fast core; None: as `layers`
+    L_layers: int | None = option(least=1, most=1024, default=None)
 
     def applied(self, t: int) -> tuple[int, ...]:
         fast, slow = self.L_layers or self.layers, self.H_layers or self.layers

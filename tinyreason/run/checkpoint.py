@@ -85,9 +85,8 @@ def save(directory: Path, step: int, state: dict) -> Path:
 
 def serialized(state: dict) -> memoryview:
     """What goes to disk. Raises TypeError if it could not be loaded again."""
-    buffer = (
-        io.BytesIO()
-    )  # not the file: there, torch takes a full disk for a RuntimeError about positions
+    # not the file: there, torch takes a full disk for a RuntimeError about positions
+    buffer = io.BytesIO()
     torch.save(state, buffer)
     buffer.seek(0)
     if unsafe := torch.serialization.get_unsafe_globals_in_checkpoint(buffer):

@@ -27,6 +27,5 @@ def tell(line: str, stream: TextIO | None) -> None:
         tqdm.write(line, file=stream)
         stream.flush()
     except OSError:
-        os.dup2(
-            os.open(os.devnull, os.O_WRONLY), stream.fileno()
-        )  # what is still buffered goes there, too
+        # what is still buffered goes there, too
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

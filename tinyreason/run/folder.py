@@ -211,9 +211,8 @@ class RunFolder:
         if step == self.saved:
             return True
         try:
-            sync(
-                self.path / "log.jsonl"
-            )  # or a power cut could take lines that the checkpoint resumes after
+            # or a power cut could take lines that the checkpoint resumes after
+            sync(self.path / "log.jsonl")
             checkpoint.save(self.checkpoints, step, state)
             self.full, self.saved = False, step
         except OSError as error:
