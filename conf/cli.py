@@ -22,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from conf.files_decide import files_decide
 from tinyreason import earlier
 from tinyreason.errors import UserError
 from tinyreason.options import flat
@@ -45,6 +46,7 @@ def command(config_name: str, function: Callable[[DictConfig], None]) -> None:
     def job(words: DictConfig) -> None:
         try:
             with one_line(config_name):  # or Hydra announces a failed job first
+                files_decide(words, HydraConfig.get().overrides.task)
                 function(words)
         except SystemExit as left:
             if not sweeping() or left.code >= SIGNALLED:
@@ -102,7 +104,9 @@ def default_name() -> str:
 def composed(words: list[str]) -> DictConfig:
     """The configuration that `train.py` would get from `words`."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("train", words)
+        config = compose("train", words)
+    files_decide(config, words)
+    return config
 
 
 def shorten(message: str) -> str:
@@ -177,20 +181,3 @@ def choose_scale() -> None:
         say(f"scale={scale} ({why}); use scale={other} for the other")
     first = next((i for i, w in enumerate(words) if "=" in w and not w.startswith("-")), len(words))
     sys.argv[1:] = [*words[:first], f"scale={scale}", *words[first:]]
-
-
-def pick_device(name: str) -> torch.device:
-    """The device of `device=`. Raises UserError if it is not there."""
-    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if name == "auto":
-        return torch.device("cuda" if gpus else "cpu")
-    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
-        raise UserError(f"device={name} is unknown; use device=auto, cpu, cuda or cuda:1")
-    if name == "cpu":
-        return torch.device(name)
-    if int(name.partition(":")[2] or 0) >= gpus:
-        raise UserError(
-            f"device={name}, but there is no such CUDA GPU here "
-            f"({gpus} found); use device=cpu or leave it out"
-        )
-    return torch.device(name)

@@ -13,32 +13,11 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
-from tinyreason.depth import DEPTHS
+from tinyreason.axes import AXES
 from tinyreason.errors import UserError
-from tinyreason.models import MODELS
 from tinyreason.options import Options, check_value, chosen, option
-from tinyreason.recursion import GRADIENTS
-from tinyreason.supervision import SUPERVISIONS
+from tinyreason.solver import EvalConfig
 from tinyreason.trainer import Training
-
-AXES = {  # parts of a configuration whose name decides which options they have
-    "model": MODELS,
-    "gradient": GRADIENTS,
-    "depth": DEPTHS,
-    "supervision": SUPERVISIONS,
-}
-
-
-@dataclass
-class EvalConfig(Options):
-    """How a model is examined."""
-
-    split: str = option(choices=("train", "valid", "test"))
-    puzzles: int | None = option(least=1)  # at most so many; None: all
-    segments: int | None = option(least=1, shared_most=4096)  # None: as many as in training
-    halt: bool
-    batch: int = option(least=1, shared_most=1 << 20)
-    votes: int = option(least=0, shared_most=1 << 20)
 
 
 @dataclass
@@ -69,6 +48,7 @@ class Config(Training):
     name: str | None
     device: str
     deterministic: bool  # on CUDA: the same bits each time
+    init: str | None  # begin from weights alone: a run, an export, hub:...
     resume: str  # auto | true | false | path
     resume_override: bool  # go on although options have changed
     max_minutes: float | None = option(least=0)
@@ -87,6 +67,8 @@ class SolveConfig:
     """An evaluation of a finished or started run, or of an exported model."""
 
     run: str
+    checkpoint: str  # best | last | a step
+    puzzle: Any  # a grid, a file, "-" for standard input
     source: Any  # other files for the task's
     split: str
     max_puzzles: int | None
@@ -96,7 +78,9 @@ class SolveConfig:
     votes: int | None
     device: str
     weights: str  # ema | raw
+    embedding: str  # own | mean
     json: str | None
+    answers: str | None
 
 
 @dataclass

@@ -30,6 +30,7 @@ from data.arc_augment import (
     encode,
     extent,
     inverse_colours,
+    pair_keys,
     parse_names,
     transform,
     turned,
@@ -39,6 +40,7 @@ from data.arc_synthetic import generate
 from data.task import Task, require, whole
 from tinyreason.errors import UserError
 from tinyreason.puzzle import Facts, Puzzles, Rows
+from tinyreason.rules import Notation
 
 SMALLEST = 6  # cells a side of a canvas; the synthetic families need as many
 
@@ -73,6 +75,7 @@ class ARC(Task):
         self.canvas, self.train_puzzles, self.test_puzzles = canvas, train_puzzles, test_puzzles
         self.copies, self.translate = (copies, translate) if augment else (1, False)
         self.facts = Facts(VOCAB, (canvas, canvas))
+        self.notation = Notation("arc", "", False)
         self.notes: list[str] = []
         # whether the source is a folder, whose augmentations are puzzles on disk
         self.stored = False
@@ -134,11 +137,18 @@ class ARC(Task):
             offset = rng.integers(0, self.canvas - larger + 1) * ~self._stays(ids, rng)[:, None]
         return self._transformed(rows, shapes, ids, offset)
 
-    def check(self, inputs: np.ndarray, answers: np.ndarray) -> dict[str, np.ndarray]:
-        return {}
+    def keys(self, puzzles: Puzzles) -> np.ndarray:
+        """(N,) uint64, equal for pairs that are each other's turns, mirrors or recolourings."""
+        return pair_keys(puzzles.inputs, puzzles.labels, self.canvas)
 
-    def blanks(self, inputs: np.ndarray) -> np.ndarray:
-        return np.ones(inputs.shape, bool)
+    def named_tasks(self) -> list[list]:
+        """See `About.identifiers`: each task, how many copies, and a digest of what they are."""
+        table, found = self.augmentations, []
+        for name, start, count in zip(self.names, table.first, table.count, strict=True):
+            own = slice(start, start + count)
+            sha = hashlib.sha256(table.dihedral[own].tobytes() + table.colours[own].tobytes())
+            found.append([name, int(count), sha.hexdigest()[:16]])
+        return found
 
     def identifiers(self) -> list[str]:
         """The names of all puzzle identifiers, as `identifiers.json` holds them."""

@@ -9,6 +9,7 @@ written here.
 N rows, C side of the canvas, S = C * C cells, E examples of a task, A augmentations of a task.
 """
 
+import hashlib
 import re
 from typing import NamedTuple
 
@@ -252,3 +253,32 @@ def _contents(marks: np.ndarray, dihedral: np.ndarray, colours: np.ndarray) -> n
     ):  # splitmix64's finaliser
         hashed = (hashed ^ (hashed >> np.uint64(shift))) * np.uint64(factor)
     return (hashed ^ (hashed >> np.uint64(31))).sum(axis=1, dtype=np.uint64)
+
+
+def pair_keys(inputs: np.ndarray, labels: np.ndarray, canvas: int) -> np.ndarray:
+    """(N,) uint64 of pairs (N, S): equal for those that dihedral maps and permutations of the
+    colours 1..9 turn into each other.
+    """
+    n = len(inputs)
+    plain, still = np.tile(IDENTITY, (n, 1)), np.zeros((n, 2), int)
+    best: list[bytes] = []
+    for d in range(8):
+        maps = np.full(n, d)
+        sides = [
+            transform(tokens, extent(tokens, canvas), maps, plain, still, canvas)
+            for tokens in (inputs, labels)
+        ]
+        turned = [recoloured(row).tobytes() for row in np.concatenate(sides, axis=1)]
+        best = turned if not best else list(map(min, best, turned))
+    digests = [hashlib.sha256(one).digest()[:8] for one in best]
+    return np.array([int.from_bytes(one, "big") for one in digests], np.uint64)
+
+
+def recoloured(tokens: np.ndarray) -> np.ndarray:
+    """Colours 1..9 numbered in the order in which they first appear."""
+    found, first = np.unique(tokens, return_index=True)
+    table = np.arange(VOCAB, dtype=np.uint8)
+    colours = found > BLACK
+    order = np.argsort(first[colours])
+    table[found[colours][order]] = BLACK + 1 + np.arange(colours.sum())
+    return table[tokens]

@@ -1,4 +1,4 @@
-"""Mazes: find a shortest path from S to G on an n x n grid with no border.
+"""Mazes: find a shortest path from S to G on a grid with no border.
 
 Data of the published maze-30x30-hard-1k (Wang et al. 2025, "Hierarchical Reasoning Model"):
 characters `# SGo` for wall, open cell, start, goal and path are tokens 1 to 5; the label repeats
@@ -10,93 +10,118 @@ generated here have one shortest path unless `ties="bfs"` asks for the published
 turn such a search's answer into one that it would not have found: with `ties="bfs"` or the
 published data, `augment=True` harms exact match (TRM 85 to 10 %).
 
-N mazes, n side, S = n * n cells.
+N mazes, S cells of the canvas: a maze that is smaller stands at its top left, PAD beside it.
 """
 
 from dataclasses import replace
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 
 from data import maze_engine as engine
-from data import maze_rules as rules
-from data.sources import Source, choose, folder_splits, is_folder, read_csv, resolve, split_files
-from data.task import Task, require, split_counts, whole
+from data import maze_files
+from data.from_files import FromFiles
+from data.maze_files import Read
+from data.picked import Picked
+from data.sources import Source, folder_splits, is_folder, resolve
+from data.table import Record, Table
+from data.task import require, split_counts, whole
 from tinyreason.errors import UserError
 from tinyreason.puzzle import SPLITS, Facts, Puzzles, Rows
+from tinyreason.rules import Notation
+from tinyreason.rules.base import PAD
+from tinyreason.rules.maze import CHARACTERS
 
 # mazes at a time; part of what a seed means, as is everything that decides the order of draws
 DRAWN = 256
 MOST_IDLE_DRAWS = 80  # draws of that many that may bring nothing new before generation gives up
 
 
-class Read(NamedTuple):
-    """Mazes that came from a file, and from where."""
-
-    path: Path
-    rows: np.ndarray  # (N,) row in the file, header 1, or number of the example in a built data set
-    inputs: np.ndarray  # (N, S) uint8
-    labels: np.ndarray  # (N, S) uint8
-
-
-class Maze(Task):
+class Maze(FromFiles):
     """Final. Options:
 
-    - side: n. style: "random" (each cell a wall with probability `wall`) or "perfect" (a tree;
-      `wall` is not used).
-    - min_path: cells of the shortest path, S and G counted: 110 means 109 steps, as in the
-      published data.
-    - ties: "unique" or "bfs", see above. These five only matter to `source="generate"`, except
-      `side`.
+    - side: of a generated maze, or of the canvas; None: the largest rows and columns in the files.
+    - source: "generate", or files, see `data/sources.py`.
     - train_puzzles, valid_puzzles, test_puzzles: how many to generate, or to choose from a file by
-      seed; None: all.
-    - augment: show training mazes in all 8 symmetries of the square, each equally likely.
+      seed; None: all that are left; "auto": what suits the file, see `picked.fit`.
+    - alphabet, grid, columns: of a file, the characters of wall, open cell, start, goal and path;
+      the [rows, columns] of mazes in one line; [question, answer]. None: as they follow from what
+      it holds.
+    - ambiguous: "drop" or "keep" mazes of a file without answers that have several shortest paths.
+    - bad: "refuse" or "skip" rows of files that are no mazes.
+    - style: "random" (each cell a wall with probability `wall`) or "perfect" (a tree; `wall` is not
+      used). min_path: cells of the shortest path, S and G counted: 110 means 109 steps, as in the
+      published data. ties: "unique" or "bfs", see above. These only matter to `source="generate"`.
+    - augment: show training mazes in all 8 symmetries of the square, each equally likely; where
+      the canvas is none, in the 4 that keep its shape.
     """
+
+    spaced = True
 
     def __init__(
         self,
         *,
-        side: int,
+        side: int | None,
         source: Source,
-        train_puzzles: int | None,
-        valid_puzzles: int | None,
-        test_puzzles: int | None,
+        train_puzzles: int | str | None,
+        valid_puzzles: int | str | None,
+        test_puzzles: int | str | None,
+        alphabet: str | None,
+        grid: list[int] | None,
+        columns: list[str] | None,
+        ambiguous: str,
+        bad: str,
         style: str,
         wall: float,
         min_path: int,
         ties: str,
         augment: bool,
     ):
-        require("side", side, whole(side, 3, 100), "a whole number in 3..100")
+        generated = source == "generate"
+        fits = whole(side, 3, 100) or (side is None and not generated)
+        told = "a whole number in 3..100" + ("" if generated else ", or null")
+        require("side", side, fits, told)
         require("style", style, style in ("random", "perfect"), "random or perfect")
         require("ties", ties, ties in ("unique", "bfs"), "unique or bfs")
+        require("ambiguous", ambiguous, ambiguous in ("drop", "keep"), "drop or keep")
         require(
             "wall", wall, isinstance(wall, int | float) and 0 <= wall < 1, "a probability below 1"
         )
-        most = side * side if source == "generate" else 100 * 100
+        most = side * side if generated else 100 * 100
         require("min_path", min_path, whole(min_path, 2, most), f"a number of cells in 2..{most}")
         require("augment", augment, isinstance(augment, bool), "true or false")
-        self.counts = split_counts(train_puzzles, valid_puzzles, test_puzzles, source == "generate")
-        self.facts = Facts(vocab_size=1 + len(rules.CHARACTERS), grid=(side, side))
+        self.counts = split_counts(train_puzzles, valid_puzzles, test_puzzles, generated)
+        self.alphabet, self.flat = maze_files.parse_alphabet(alphabet), maze_files.parse_grid(grid)
         self.side, self.source, self.augmented = side, source, augment
+        self.columns = None if columns is None else list(columns)
+        self.ambiguous, self.bad = ambiguous, bad
         self.how = {"style": style, "wall": wall, "min_path": min_path, "ties": ties}
-        self.tables = engine.dihedral_tables(side)
         self.notes: list[str] = []
+        self.facts = self.notation = None
+        if side is not None:
+            self.settle((side, side), self.alphabet or CHARACTERS, False)
+
+    def settle(self, grid: tuple[int, int], alphabet: str, padded: bool) -> None:
+        """What every maze shares."""
+        self.facts = Facts(vocab_size=1 + len(CHARACTERS), grid=grid)
+        self.notation = Notation("maze", alphabet, padded)
 
     def load(self, seed: int) -> dict[str, Puzzles]:
         """See `Task.load`. Generated splits do not depend on each other's size, except that no maze
         is in two.
         """
+        self.notes = []
         source = self.source if self.source == "generate" else resolve(self.source)
         if source == "generate":
             splits = self._generate(seed)
         elif is_folder(source):
             splits = self._folder(source)
         else:
-            splits = self._files(source, seed)
-        copies = len(self.tables) if self.augmented else 1
+            splits = self.from_files(source, seed)
+        copies = symmetries(self.facts.grid) if self.augmented else 1
         return {
             **{name: splits[name] for name in SPLITS},
             "train": replace(splits["train"], copies=copies),
@@ -106,39 +131,130 @@ class Maze(Task):
         """Row i in symmetry `copy[i]` (0 to 7, the references' numbers): `copy` is all there is to
         draw.
         """
-        table = self.tables[copy]
-        turned = (np.take_along_axis(cells, table, 1) for cells in (rows.inputs, rows.labels))
+        table = self.tables(rows.inputs)[np.arange(len(copy)), copy]
+        turned = (gathered(cells, table) for cells in (rows.inputs, rows.labels))
         return Rows(*turned, rows.puzzle_ids)
 
-    def check(self, inputs: np.ndarray, answers: np.ndarray) -> dict[str, np.ndarray]:
-        """See `maze_rules.path_lengths`: "valid" is any path, "optimal" one of the shortest."""
-        length = rules.path_lengths(inputs, answers)
-        valid = length >= 0
-        optimal = valid.copy()
-        optimal[valid] = length[valid] == rules.shortest(inputs[valid] != rules.WALL, inputs[valid])
-        return {"valid": valid, "optimal": optimal}
+    def tables(self, inputs: np.ndarray) -> np.ndarray:
+        """(N, symmetries, S): which cell of each maze goes where; S for a cell beside it."""
+        grid = self.facts.grid
+        if not self.notation.padded:
+            table = turning(grid, grid)
+            return np.broadcast_to(table, (len(inputs), *table.shape))
+        inside = inputs.reshape(-1, *grid) != PAD
+        sizes = zip(inside.any(2).sum(1).tolist(), inside.any(1).sum(1).tolist(), strict=True)
+        return np.stack([turning(size, grid) for size in sizes])
 
-    def blanks(self, inputs: np.ndarray) -> np.ndarray:
-        """The open cells: each of them stays as it is or becomes path."""
-        return inputs == rules.OPEN
+    def keys(self, puzzles: Puzzles) -> np.ndarray:
+        return self.keys_of(puzzles)
 
-    def key(self, maze: np.ndarray) -> bytes:
-        """The same 32 bytes for `maze` (S,) in all its symmetries."""
-        return sha256(min(row.tobytes() for row in maze[self.tables])).digest()
+    def keys_of(self, part: Any) -> np.ndarray:
+        """(N,) uint64: equal for a maze in all its symmetries."""
+        return np.array([self.key(maze) for maze in part.inputs], np.uint64)
 
-    def read(self, path: Path) -> Read:
-        """The mazes of a CSV. Raises UserError, `path:row: what is wrong`, for the first row that
-        is not a maze.
-        """
-        table = read_csv(path, self.facts.seq_len)
-        rows = np.array([row for row, _, _ in table])
-        inputs, labels = (
-            rules.encode([line[column] for line in table], self.facts.seq_len) for column in (1, 2)
+    def key(self, maze: np.ndarray) -> int:
+        """Of one maze (S,)."""
+        rows = gathered(
+            np.broadcast_to(maze, (symmetries(self.facts.grid), len(maze))),
+            self.tables(maze[None])[0],
         )
-        return _checked(Read(path, rows, inputs, labels))
+        return int.from_bytes(sha256(min(row.tobytes() for row in rows)).digest()[:8], "big")
+
+    # ---- files
+
+    def looks(self, text: str) -> bool:
+        return maze_files.looks(text)
+
+    def form(self, tables: dict[Path, tuple[Table, list[Record]]]) -> dict:
+        mazes = {path: maze_files.written(some) for path, (_, some) in tables.items()}
+        found, sizes = {}, []
+        for path, some in mazes.items():
+            alphabet = maze_files.alphabet_of(some[:1000], path, self.alphabet)
+            if maze_files.cut_at_the_ends(some, alphabet[1]):
+                raise UserError(
+                    f"{path}: its mazes have different lengths "
+                    "and none begins or ends with an open "
+                    "cell; a writer has probably cut the spaces off both ends, which cannot be put "
+                    "back for certain; write the file again, with another character for open cells"
+                )
+            shapes = maze_files.shapes_of(some, alphabet, self.flat)
+            sizes += [shape for shape in shapes.values() if isinstance(shape, tuple)]
+            sizes += {
+                (len(one.question), len(one.question[0])) for one in some if len(one.question) > 1
+            }
+            found[path] = (alphabet, shapes)
+        if not sizes:
+            path, some = next(iter(mazes.items()))
+            shape = found[path][1].get(some[0].cells)
+            why = maze_files.unreadable(some[0], shape, found[path][0])
+            raise UserError(f"{path}:{some[0].row}: {why}")
+        path = next(iter(mazes))
+        grid, padded = self.canvas(sizes, path)
+        self.settle(grid, self.notation.alphabet if self.examined else found[path][0], padded)
+        return found
+
+    def canvas(self, sizes: list[tuple[int, int]], path: Path) -> tuple[tuple[int, int], bool]:
+        """The grid on which all mazes stand, and whether some are smaller. Raises UserError."""
+        rows, columns = (max(side) for side in zip(*sizes, strict=True))
+        grid = self.facts.grid if self.facts else (rows, columns)
+        smaller = any(size != grid for size in sizes)
+        if (
+            rows > grid[0]
+            or columns > grid[1]
+            or (smaller and self.examined and not self.notation.padded)
+        ):
+            told = "this model takes" if self.examined else f"task.side={self.side} is for"
+            sized = " or ".join(f"{one[0]} x {one[1]}" for one in sorted(set(sizes))[:3])
+            raise UserError(f"{path}: mazes of {sized}; {told} {grid[0]} x {grid[1]}")
+        return grid, smaller or bool(self.examined and self.notation.padded)
+
+    def parsed(self, table: Table, records: list[Record], form: dict, notes: Picked) -> Read:
+        alphabet, shapes = form[table.path]
+        mazes = maze_files.written(records)
+        return maze_files.on_canvas(table.path, mazes, alphabet, self.facts.grid, shapes, notes)
+
+    def judged(self, read: Read, table: Table, form: dict, notes: Picked) -> Read:
+        read, several = maze_files.judged(read, self.facts.grid, form[table.path][0], notes)
+        if several.any() and table.answered:
+            notes.say(
+                f"{table.path}: {several.sum()} mazes have "
+                "several shortest paths; the answer is one"
+            )
+        elif several.any():
+            kept = (
+                "kept, with the first of them"
+                if self.ambiguous == "keep"
+                else ("left out (task.ambiguous=keep keeps them)")
+            )
+            notes.say(
+                f"{table.path}: {several.sum()} mazes have several shortest paths and are {kept}"
+            )
+            read = read if self.ambiguous == "keep" else read.select(~several)
+        if not len(read.rows):
+            raise UserError(f"{table.path}: no maze is left; {'; '.join(notes.told())}")
+        return self._distinct(read, notes)
+
+    def _distinct(self, read: Read, notes: Picked) -> Read:
+        """The first of each set of symmetric mazes, in file order."""
+        first = np.sort(np.unique(self.keys_of(read), return_index=True)[1])
+        if repeats := len(read.rows) - len(first):
+            notes.say(
+                f"{read.path}: {repeats} rows repeat an earlier one up to symmetry and are left out"
+            )
+        return read.select(first)
+
+    def told(self, table: Table, form: dict) -> str:
+        alphabet, _ = form[table.path]
+        rows, columns = self.facts.grid
+        size = f"up to {rows} x {columns}" if self.notation.padded else f"{rows} x {columns}"
+        roles = zip(("wall", "open", "start", "goal", "path"), alphabet, strict=True)
+        told = ", ".join(f"{role} {character!r}" for role, character in roles)
+        return f"mazes of {size} ({table.form}; {told})"
+
+    # ---- generated, or a data set folder
 
     def _generate(self, seed: int) -> dict[str, Puzzles]:
-        seen: set[bytes] = set()
+        seen: set[int] = set()
         splits = {}
         for stream, name in enumerate(
             ("test", "valid", "train")
@@ -149,7 +265,7 @@ class Maze(Task):
         return splits
 
     def _new_mazes(
-        self, rng: np.random.Generator, count: int, seen: set[bytes]
+        self, rng: np.random.Generator, count: int, seen: set[int]
     ) -> tuple[np.ndarray, np.ndarray]:
         """Inputs and labels of `count` mazes that differ in more than symmetry from those in
         `seen`, which grows.
@@ -157,7 +273,7 @@ class Maze(Task):
         mazes, idle = [], 0
         while len(mazes) < count:
             before = len(mazes)
-            drawn = rules.tokens(engine.draw(rng, DRAWN, self.side, **self.how))
+            drawn = engine.tokens(engine.draw(rng, DRAWN, self.side, **self.how))
             for maze, answer in zip(*drawn, strict=True):
                 if len(mazes) < count and (key := self.key(maze)) not in seen:
                     seen.add(key)
@@ -179,63 +295,54 @@ class Maze(Task):
     def _folder(self, path: Path) -> dict[str, Puzzles]:
         """A folder is a finished data set: counts do not apply."""
         facts, splits, _ = folder_splits(path)
-        if facts != self.facts:
+        wanted = self.facts or replace(facts, vocab_size=1 + len(CHARACTERS), box=None)
+        if facts != wanted:
+            rows, columns = facts.grid
             raise UserError(
-                f"task.source={path}: not a data set of "
-                f"{self.side} x {self.side} mazes, it states {facts}"
+                f"task.source={path}: not "
+                f"mazes{f' of task.side={self.side}' if self.side else ''}: it "
+                f"has {rows} x {columns} cells and {facts.vocab_size} tokens; task=grid takes any"
             )
+        padded = any((p.inputs == PAD).any() for p in splits.values())
+        self.settle(facts.grid, self.alphabet or CHARACTERS, padded)
         parts = {
             name: Read(path / name, np.arange(len(p)), p.inputs, p.labels)
             for name, p in splits.items()
         }
-        self._refuse_shared({name: _checked(part) for name, part in parts.items()})
+        for part in parts.values():
+            faults = maze_files.faults_of(
+                part.inputs, part.labels, facts.grid, self.notation.alphabet
+            )
+            for why, found in faults.items():
+                if found.any():
+                    raise UserError(f"{part.path}:{found.argmax()}: {why}")
+        self.refuse_shared(parts)
         return splits
 
-    def _files(self, source: Path | list[Path], seed: int) -> dict[str, Puzzles]:
-        train_path, test_path = split_files(source)
-        if test_path:
-            parts = self._choose(train_path, ("train", "valid"), seed) | self._choose(
-                test_path, ("test",), seed
-            )
-        elif self.counts["test"] is None:
-            raise UserError(
-                "task.test_puzzles: say how many rows of "
-                f"{train_path} to test on, or name a test file too"
-            )
-        else:
-            parts = self._choose(train_path, ("test", "train", "valid"), seed)
-        self._refuse_shared(parts)
-        return {name: Puzzles.single(part.inputs, part.labels) for name, part in parts.items()}
 
-    def _choose(self, path: Path, splits: tuple[str, ...], seed: int) -> dict[str, Read]:
-        """These splits, each a part of one file."""
-        file = self.read(path)
-        chosen = choose(
-            len(file.rows), {f"{name}_puzzles": self.counts[name] for name in splits}, seed, path
-        )
-        arrays = [
-            (file.rows[which], file.inputs[which], file.labels[which]) for which in chosen.values()
-        ]
-        return {name: Read(path, *part) for name, part in zip(splits, arrays, strict=True)}
-
-    def _refuse_shared(self, parts: dict[str, Read]) -> None:
-        """Raise UserError for a maze of one split that is, up to symmetry, in another: its accuracy
-        would be memory.
-        """
-        owner: dict[bytes, tuple[str, str]] = {}
-        for split in SPLITS:
-            part = parts[split]
-            for row, maze in zip(part.rows, part.inputs, strict=True):
-                name, place = owner.setdefault(self.key(maze), (split, f"{part.path}:{row}"))
-                if name != split:
-                    raise UserError(
-                        f"{part.path}:{row}: a {split} maze that, "
-                        f"up to symmetry, is the {name} maze {place}"
-                    )
+def symmetries(grid: tuple[int, int]) -> int:
+    """How many keep the shape of a canvas."""
+    return 8 if grid[0] == grid[1] else 4
 
 
-def _checked(mazes: Read) -> Read:
-    fault = rules.first_fault(mazes.inputs, mazes.labels)
-    if fault:
-        raise UserError(f"{mazes.path}:{mazes.rows[fault[0]]}: {fault[1]}")
-    return mazes
+@lru_cache(maxsize=1024)
+def turning(size: tuple[int, int], grid: tuple[int, int]) -> np.ndarray:
+    """(8 or 4, S) the cell that each cell of the canvas takes over from a maze of `size` at its top
+    left; S, one past the last, beside it.
+
+    In the references' order; of a canvas that is not square, those that do not transpose.
+    """
+    cells = np.arange(grid[0] * grid[1]).reshape(grid)[: size[0], : size[1]]
+    turns = [np.rot90(cells, k) for k in range(4)]
+    all_eight = [*turns, np.fliplr(cells), np.flipud(cells), cells.T, np.fliplr(np.rot90(cells))]
+    kept = all_eight if grid[0] == grid[1] else [all_eight[k] for k in (0, 2, 4, 5)]
+    tables = np.full((len(kept), *grid), grid[0] * grid[1])
+    for table, turned in zip(tables, kept, strict=True):
+        table[: turned.shape[0], : turned.shape[1]] = turned
+    return tables.reshape(len(kept), -1)
+
+
+def gathered(cells: np.ndarray, table: np.ndarray) -> np.ndarray:
+    """(N, S) the cells that `table` (N, S) names; PAD for S."""
+    padded = np.pad(cells, ((0, 0), (0, 1)), constant_values=PAD)
+    return np.take_along_axis(padded, table, 1)

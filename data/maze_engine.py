@@ -1,9 +1,9 @@
-"""Mazes as arrays, many at a time: distances, shortest paths, walls and symmetries. Knows no task
-and no file.
+"""Mazes as arrays, many at a time: distances, shortest paths, walls and symmetries. Knows no
+file.
 
-A maze is an n x n grid with no border. All functions work on a batch of N mazes of one size; cells
-are numbered row by row. Only `Generator.random` is drawn from: of numpy's streams the one least
-likely to ever change.
+A maze is a grid with no border, n x n where it is drawn. All functions work on a batch of N mazes
+of one size; cells are numbered row by row. Only `Generator.random` is drawn from: of numpy's
+streams the one least likely to ever change.
 
 N mazes, n side, S = n * n cells.
 """
@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-FAR = np.int32(1 << 30)  # distance of a cell that cannot be reached
+from tinyreason.rules.maze import FAR, GOAL, OPEN, PATH, START, WALL, distances
+
 DIHEDRAL_INVERSE = np.array([0, 3, 2, 1, 4, 5, 6, 7])  # the symmetry that undoes each
 
 
@@ -57,12 +58,20 @@ def draw(
     from_start = distances(is_open, start)
     goal = _any_of(rng, _reached(from_start) >= min_path - 1)
     to_goal = distances(is_open, goal)
-    path = shortest_path(to_goal, start, rng if ties == "unique" else None)
+    path = shortest_path(to_goal, start, (side, side), rng if ties == "unique" else None)
     keep = is_open.reshape(-1, side * side)
     if ties == "unique":
         length = to_goal[np.arange(len(start)), start, None]
         keep = keep & (path | (from_start + to_goal > length))
     return Mazes(keep, start, goal, path)
+
+
+def tokens(mazes: Mazes) -> tuple[np.ndarray, np.ndarray]:
+    """Inputs and labels (N, S) uint8 of mazes."""
+    inputs = np.where(mazes.is_open, OPEN, WALL).astype(np.uint8)
+    row = np.arange(len(inputs))
+    inputs[row, mazes.start], inputs[row, mazes.goal] = START, GOAL
+    return inputs, np.where(mazes.path & (inputs == OPEN), PATH, inputs).astype(np.uint8)
 
 
 def _reached(steps: np.ndarray) -> np.ndarray:
@@ -87,7 +96,9 @@ def perfect(rng: np.random.Generator, count: int, side: int) -> np.ndarray:
     there is no border; of an even side one row and one column stay wall, on a random side.
     """
     rooms = (side + 1) // 2
-    around = [[int(room) for room in row if room < rooms * rooms] for row in neighbours(rooms)]
+    around = [
+        [int(room) for room in row if room < rooms * rooms] for row in neighbours((rooms, rooms))
+    ]
     mazes = np.zeros((count, side, side), bool)
     for maze in mazes:
         draws = rng.random(rooms * rooms + 2).tolist()
@@ -121,61 +132,22 @@ def _tree(around: list[list[int]], rooms: int, draws: list[float]) -> tuple[list
     return rows, columns
 
 
-def dihedral_tables(side: int) -> np.ndarray:
-    """(8, S) gather tables: `grid.ravel()[tables[k]]` is symmetry k, numbered as in the references'
-    `common.py`.
-
-    0 identity, 1 to 3 quarter turns (numpy's rot90), 4 mirror left-right, 5 mirror up-down, 6 and 7
-    the diagonals.
-    """
-    cells = np.arange(side * side).reshape(side, side)
-    turns = [np.rot90(cells, k) for k in range(4)]
-    mirrors = [np.fliplr(cells), np.flipud(cells), cells.T, np.fliplr(np.rot90(cells))]
-    return np.stack([grid.ravel() for grid in turns + mirrors])
-
-
-def distances(is_open: np.ndarray, start: np.ndarray) -> np.ndarray:
-    """(N, S) int32 steps from `start` (N,) over open cells (N, n, n) bool; FAR where there is no
-    way.
-
-    One flood for the whole batch: the frontier of all mazes is one list of cells of one padded
-    array, so every cell is handled once and the number of numpy calls is that of the longest path.
-    """
-    n = is_open.shape[1]
-    width = n + 2
-    free = np.pad(is_open, ((0, 0), (1, 1), (1, 1))).ravel()
-    steps = np.array([width, -1, 1, -width])
-    reached = np.full(free.size, FAR)
-    first = np.empty(free.size, np.int32)
-    edge = np.arange(len(start)) * width * width + (start // n + 1) * width + start % n + 1
-    free[edge] = False
-    for step in range(n * n):
-        reached[edge] = step
-        near = (edge[:, None] + steps).ravel()
-        near = near[free[near]]
-        free[near] = False
-        order = np.arange(len(near), dtype=np.int32)
-        first[near] = order
-        edge = near[first[near] == order]  # a cell found from two sides is kept once
-        if not len(edge):
-            break
-    return np.ascontiguousarray(reached.reshape(-1, width, width)[:, 1:-1, 1:-1]).reshape(
-        len(start), n * n
-    )
-
-
-def neighbours(side: int) -> np.ndarray:
+def neighbours(grid: tuple[int, int]) -> np.ndarray:
     """(S, 4) the cell down, left, right and up of each; S, one past the last cell, where that is
     off the grid.
     """
-    cells = np.full((side + 2, side + 2), side * side)
-    cells[1:-1, 1:-1] = np.arange(side * side).reshape(side, side)
+    rows, columns = grid
+    cells = np.full((rows + 2, columns + 2), rows * columns)
+    cells[1:-1, 1:-1] = np.arange(rows * columns).reshape(grid)
     around = cells[2:, 1:-1], cells[1:-1, :-2], cells[1:-1, 2:], cells[:-2, 1:-1]
     return np.stack([grid.ravel() for grid in around], 1)
 
 
 def shortest_path(
-    to_goal: np.ndarray, start: np.ndarray, rng: np.random.Generator | None = None
+    to_goal: np.ndarray,
+    start: np.ndarray,
+    grid: tuple[int, int],
+    rng: np.random.Generator | None = None,
 ) -> np.ndarray:
     """(N, S) bool: the cells of one shortest path from `start` (N,) to the goal, both ends
     included.
@@ -187,7 +159,7 @@ def shortest_path(
     which looks around in that order and keeps a cell's first discoverer as its parent.
     """
     count, cells = to_goal.shape
-    around = neighbours(round(cells**0.5))
+    around = neighbours(grid)
     far = np.concatenate([to_goal, np.full((count, 1), FAR)], 1)
     path = np.zeros((count, cells), bool)
     row, at = np.arange(count), start.copy()

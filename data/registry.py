@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from data.arc import ARC
+from data.grid import Grid
 from data.maze import Maze
 from data.sudoku import Sudoku
 from data.task import Task
 from tinyreason.errors import UserError
-from tinyreason.puzzle import Puzzles
+from tinyreason.puzzle import Facts, Puzzles
 
-TASKS: dict[str, type[Task]] = {"sudoku": Sudoku, "maze": Maze, "arc": ARC}
+TASKS: dict[str, type[Task]] = {"sudoku": Sudoku, "maze": Maze, "arc": ARC, "grid": Grid}
 
 
 def make_task(config: Mapping[str, Any]) -> Task:
@@ -52,3 +53,15 @@ def load_task(config: Mapping[str, Any]) -> tuple[Task, dict[str, Puzzles]]:
     """
     task = make_task(config)
     return task, task.load(config["seed"])
+
+
+def facts_of(config: Mapping[str, Any]) -> Facts:
+    """What every puzzle of a `task:` config shares, nothing loaded.
+
+    Raises UserError where only the files say it.
+    """
+    facts = make_task(config).facts
+    if facts is None:
+        files = "the size of the puzzles is seen in their files, which are not read here"
+        raise UserError(f"task.source={config['source']}: {files}; use task.side=9, or the like")
+    return facts

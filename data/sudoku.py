@@ -1,5 +1,5 @@
-"""Sudoku of side 4 (2x2 boxes), 6 (2 rows x 3 columns) and 9 (3x3): generated, from a bank, or from
-files.
+"""Sudoku: generated with side 4 (2x2 boxes), 6 (2 rows x 3 columns) or 9 (3x3), from a bank, or
+from files, of any side from 4 to 16.
 
 The task of "Hierarchical Reasoning Model" (Wang et al. 2025) and "Less is More"
 (Jolicoeur-Martineau 2025), with their encoding: PAD 0, blank 1, digits 2..side+1; every cell is
@@ -15,35 +15,46 @@ N puzzles, S = side * side cells.
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from data import sudoku_rules as rules
+from data import sudoku_files
 from data import sudoku_symmetry as symmetry
-from data.sources import Source, choose, folder_splits, is_folder, resolve, split_files
-from data.sudoku_board import BOX
+from data.from_files import FromFiles
+from data.picked import WHOLE, Picked
+from data.sources import Source, folder_splits, is_folder, resolve
+from data.sudoku_files import Read
 from data.sudoku_generate import FEWEST_CLUES, distinct
-from data.sudoku_rules import Read
 from data.sudoku_solve import RATING, solve
-from data.task import Task, require, split_counts, whole
+from data.table import Record, Table
+from data.task import require, split_counts, whole
 from tinyreason.errors import UserError
 from tinyreason.puzzle import SPLITS, Facts, Puzzles, Rows
+from tinyreason.rules import Notation
+from tinyreason.rules.sudoku import BLANK, BOX, DIGITS, legal
 
 BANK = Path(__file__).parent / "bank" / "sudoku_9x9.csv.gz"
 
 
-class Sudoku(Task):
+class Sudoku(FromFiles):
     """Final. Options:
 
-    - side: 4, 6 or 9.
+    - side: 4, 6, 8, 9, 10, 12 or 16; None: as in the files. 4, 6 and 9 can be generated.
+    - box: [rows, columns] of a box; None: the usual one, or the one that the answers of a file
+      keep.
     - source: "generate"; "bank", 2,000 hard 9x9 puzzles that ship with the project; or files, see
       `data/sources.py`.
     - train_puzzles, valid_puzzles, test_puzzles: how many to generate, or to choose from a file by
-      seed. None: all that the choices before it leave (test, train, valid, in this order). From a
-      file, valid makes do with what is left.
+      seed. None: all that the choices before it leave (test, train, valid, in this order). "auto":
+      what suits the file, see `picked.fit`.
+    - columns: of a file, [question, answer]; None: by their names or what they hold.
     - clues: the number of givens, or None: generated puzzles are minimal (no given can be spared),
       others not filtered.
     - min_guesses: only puzzles for which the own solver guesses at least so often; 0 keeps all.
+    - min_rating, max_rating: of a file with a column of ratings, only those between; None: all.
+    - ambiguous: "drop" or "keep" puzzles of files that have several solutions.
+    - bad: "refuse" or "skip" rows of files that are no puzzles.
     - augment: show training puzzles under random symmetries.
 
     No two generated puzzles are symmetric to each other. In a file, a row that repeats an earlier
@@ -54,31 +65,57 @@ class Sudoku(Task):
     def __init__(
         self,
         *,
-        side: int,
+        side: int | None,
+        box: list[int] | None,
         source: Source,
-        train_puzzles: int | None,
-        valid_puzzles: int | None,
-        test_puzzles: int | None,
+        train_puzzles: int | str | None,
+        valid_puzzles: int | str | None,
+        test_puzzles: int | str | None,
+        columns: list[str] | None,
         clues: int | None,
         min_guesses: int,
+        min_rating: float | None,
+        max_rating: float | None,
+        ambiguous: str,
+        bad: str,
         augment: bool,
     ):
-        require("side", side, whole(side, 4, 9) and side in BOX, "4, 6 or 9")
-        least = FEWEST_CLUES[side]
+        generated = source in ("generate", "bank")
+        sides = tuple(FEWEST_CLUES) if source == "generate" else tuple(BOX)
+        told = " or ".join((", ".join(map(str, sides[:-1])), str(sides[-1])))
+        fits = (side is None and not generated) or (type(side) is int and side in sides)
+        require("side", side, fits, told + ("" if generated else ", or null"))
+        least = FEWEST_CLUES.get(side, 1)
+        most = 256 if side is None else side**2
         require(
-            "clues",
-            clues,
-            clues is None or whole(clues, least, side**2),
-            f"{least}..{side**2}, or null",
+            "clues", clues, clues is None or whole(clues, least, most), f"{least}..{most}, or null"
         )
         require("min_guesses", min_guesses, whole(min_guesses, 0), "0 or more")
         require("augment", augment, isinstance(augment, bool), "true or false")
         require("source", source, source != "bank" or side == 9, "another source, or task.side=9")
+        require("ambiguous", ambiguous, ambiguous in ("drop", "keep"), "drop or keep")
+        for key, value in {"min_rating": min_rating, "max_rating": max_rating}.items():
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            require(key, value, value is None or number, "a number, or null")
         self.counts = split_counts(train_puzzles, valid_puzzles, test_puzzles, source == "generate")
-        self.facts = Facts(vocab_size=side + 2, grid=(side, side), box=BOX[side], ignore_label_id=0)
+        self.box = sudoku_files.parse_box(box)
+        usual = self.box is None or generated
+        if self.box and (side or 0) not in (0, self.box[0] * self.box[1]):
+            raise UserError(f"task.box={box}: a grid of task.side={side} has no such boxes")
+        require("box", box, usual or not generated, "null, where puzzles are generated")
         self.side, self.source, self.augmented = side, source, augment
         self.clues, self.min_guesses = clues, min_guesses
+        self.within, self.ambiguous, self.bad = (min_rating, max_rating), ambiguous, bad
+        self.columns = None if columns is None else list(columns)
         self.notes: list[str] = []
+        self.facts = self.notation = None
+        if side is not None:
+            self.settle(side, self.box or BOX[side], "." + DIGITS[:side])
+
+    def settle(self, side: int, box: tuple[int, int], alphabet: str) -> None:
+        """What every puzzle shares."""
+        self.facts = Facts(vocab_size=side + 2, grid=(side, side), box=box, ignore_label_id=0)
+        self.notation = Notation("sudoku", alphabet, False)
 
     def load(self, seed: int) -> dict[str, Puzzles]:
         """See `Task.load`. Fewer or more training puzzles leave the generated test puzzles what
@@ -88,7 +125,7 @@ class Sudoku(Task):
         if self.source == "generate":
             return self._generate(seed)
         source = BANK if self.source == "bank" else resolve(self.source)
-        return self._folder(source) if is_folder(source) else self._files(source, seed)
+        return self._folder(source) if is_folder(source) else self.from_files(source, seed)
 
     def augment(self, rows: Rows, copy: np.ndarray, rng: np.random.Generator) -> Rows:
         """Each row under a symmetry of its own, input and label under the same; `copy` has no part
@@ -96,27 +133,103 @@ class Sudoku(Task):
         """
         if not self.augmented:
             return rows
-        drawn = symmetry.draw(len(rows.inputs), self.side, rng)
+        drawn = symmetry.draw(len(rows.inputs), self.facts.grid[0], rng, self.facts.box)
         return Rows(drawn.apply(rows.inputs), drawn.apply(rows.labels), rows.puzzle_ids)
-
-    def check(self, inputs: np.ndarray, answers: np.ndarray) -> dict[str, np.ndarray]:
-        """ "valid": the answer is a full legal grid and keeps the givens, whether or not it is the
-        stored one.
-        """
-        kept = ((inputs == answers) | self.blanks(inputs)).all(1)
-        return {"valid": kept & rules.legal(answers, self.side)}
-
-    def blanks(self, inputs: np.ndarray) -> np.ndarray:
-        """See `Task.blanks`."""
-        return inputs == rules.BLANK
 
     def guesses(self, inputs: np.ndarray) -> np.ndarray:
         """(N,) int: the own rating of puzzles (N, S), tokens; 1 to 40 ms each at side 9."""
-        return np.array([solve(self.side, row).guesses for row in (inputs - 1).tolist()], np.int64)
+        side, box = self.facts.grid[0], self.facts.box
+        return np.array(
+            [solve(side, row, box=box).guesses for row in (inputs - 1).tolist()], np.int64
+        )
 
-    def key(self, puzzles: Read) -> np.ndarray:
-        """(N,) uint64, see `sudoku_symmetry.key`."""
-        return symmetry.key(puzzles.inputs, puzzles.labels, self.side)
+    def keys(self, puzzles: Puzzles) -> np.ndarray:
+        """See `sudoku_symmetry.key`."""
+        return self.keys_of(puzzles)
+
+    # ---- files
+
+    def looks(self, text: str) -> bool:
+        return sudoku_files.looks(text)
+
+    def form(self, tables: dict[Path, tuple[Table, list[Record]]]) -> sudoku_files.Form:
+        forms = {
+            path: sudoku_files.form_of(some[:1000], path) for path, (_, some) in tables.items()
+        }
+        first = next(iter(forms.values()))
+        for path, form in forms.items():
+            wanted = self.side or first.side
+            if form.side != wanted:
+                other = "task.side" if self.side else str(next(iter(forms)))
+                raise UserError(f"{path}: {form.side}x{form.side} grids, but {other} is {wanted}")
+        form = max(forms.values(), key=lambda one: len(one.blanks))
+        heads = [
+            sudoku_files.encode(path, some[:200], forms[path])[0]
+            for path, (_, some) in tables.items()
+        ]
+        box = sudoku_files.box_of(heads, form, self.box or self.usual())
+        self.settle(form.side, box, form.alphabet)
+        return forms
+
+    def usual(self) -> tuple[int, int] | None:
+        """The boxes of a model that is examined on other files."""
+        return self.facts.box if self.facts and self.examined else None
+
+    def parsed(self, table: Table, records: list[Record], form: dict, notes: Picked) -> Read:
+        read, faults = sudoku_files.encode(table.path, records, form[table.path])
+        for row, why in faults:
+            notes.bad(table.path, row, why)
+        return read
+
+    def judged(self, read: Read, table: Table, form: dict, notes: Picked) -> Read:
+        read = self._filtered_clues(read)
+        known = self.source == "bank" or (
+            self.ambiguous == "keep" and table.answered and len(read.rows) > WHOLE
+        )
+        box, alphabet = self.facts.box, form[table.path].alphabet
+        read, several = sudoku_files.judged(read, box, notes, alphabet, not known)
+        if known and self.source != "bank":
+            notes.say(f"{table.path}: not checked for second solutions, as task.ambiguous=keep")
+        if several.any():
+            kept = "kept (task.ambiguous=keep)"
+            if self.ambiguous == "drop":
+                kept = "left out (task.ambiguous=keep keeps them)"
+                read = read.select(~several)
+            notes.say(
+                f"{table.path}: {several.sum()} puzzles have several solutions and are {kept}"
+            )
+        if self.min_guesses:
+            read = read.select(self.guesses(read.inputs) >= self.min_guesses)
+        if not len(read.rows):
+            why = "; ".join(notes.told()) or f"none has task.clues={self.clues} givens"
+            raise UserError(f"{table.path}: no puzzle is left: {why}")
+        return self._distinct(read, notes)
+
+    def told(self, table: Table, form: dict) -> str:
+        mine = form[table.path]
+        return (
+            f"{sudoku_files.described(mine, self.facts.box)} "
+            f"({table.form}, {sudoku_files.spelt(mine)})"
+        )
+
+    def keys_of(self, part: Any) -> np.ndarray:
+        return symmetry.key(part.inputs, part.labels, self.facts.grid[0], self.facts.box)
+
+    def _filtered_clues(self, read: Read) -> Read:
+        if self.clues is None:
+            return read
+        return read.select((read.inputs != BLANK).sum(1) == self.clues)
+
+    def _distinct(self, read: Read, notes: Picked) -> Read:
+        """The first of each set of symmetric puzzles, in file order."""
+        first = np.sort(np.unique(self.keys_of(read), return_index=True)[1])
+        if repeats := len(read.rows) - len(first):
+            notes.say(
+                f"{read.path}: {repeats} rows repeat an earlier one up to symmetry and are left out"
+            )
+        return read.select(first)
+
+    # ---- generated, or a data set folder
 
     def _generate(self, seed: int) -> dict[str, Puzzles]:
         seen: set[int] = set()
@@ -130,74 +243,20 @@ class Sudoku(Task):
     def _folder(self, source: Path) -> dict[str, Puzzles]:
         """A folder is a finished data set: counts, clues and guesses do not apply."""
         facts, splits, _ = folder_splits(source)
-        if (facts.vocab_size, facts.seq_len) != (self.facts.vocab_size, self.facts.seq_len):
+        side = self.side or facts.grid[0]
+        if side not in BOX or facts.grid != (side, side) or facts.vocab_size != side + 2:
+            rows, columns = facts.grid
             raise UserError(
-                f"task.source={source}: no Sudokus of task.side={self.side}, it holds {facts}"
+                f"task.source={source}: not "
+                f"Sudokus{f' of task.side={side}' if self.side else ''}: it "
+                f"has {rows} x {columns} cells and {facts.vocab_size} tokens; task=grid takes any"
             )
+        self.settle(side, self.box or facts.box or BOX[side], "." + DIGITS[:side])
         for name, puzzles in splits.items():
-            kept = ((puzzles.inputs == rules.BLANK) | (puzzles.inputs == puzzles.labels)).all(1)
-            wrong = np.flatnonzero(~(kept & rules.legal(puzzles.labels, self.side)))
+            kept = ((puzzles.inputs == BLANK) | (puzzles.inputs == puzzles.labels)).all(1)
+            wrong = np.flatnonzero(~(kept & legal(puzzles.labels, self.facts.box)))
             if len(wrong):
                 raise UserError(
                     f"{source / name}: example {wrong[0]} is not a Sudoku and its solution"
                 )
         return splits
-
-    def _files(self, source: Path | list[Path], seed: int) -> dict[str, Puzzles]:
-        train_path, test_path = split_files(source)
-        train, test = (
-            path and self._distinct(rules.read(path, self.side)) for path in (train_path, test_path)
-        )
-        if test:
-            self._refuse_shared(train, test)
-            parts = self._choose(train, ("train", "valid"), seed) | self._choose(
-                test, ("test",), seed
-            )
-        else:
-            fits = self.counts["test"] is not None
-            require(
-                "test_puzzles",
-                None,
-                fits,
-                f"a number, since {train_path} is all there is, or name a test file",
-            )
-            parts = self._choose(train, ("test", "train", "valid"), seed)
-        return {name: Puzzles.single(parts[name].inputs, parts[name].labels) for name in SPLITS}
-
-    def _choose(self, puzzles: Read, names: tuple[str, ...], seed: int) -> dict[str, Read]:
-        puzzles = self._filtered(puzzles)
-        counts = {f"{name}_puzzles": self.counts[name] for name in names}
-        chosen = choose(len(puzzles.rows), counts, seed, puzzles.path)
-        return {name: puzzles.select(chosen[f"{name}_puzzles"]) for name in names}
-
-    def _filtered(self, puzzles: Read) -> Read:
-        if self.clues is not None:
-            puzzles = puzzles.select((~self.blanks(puzzles.inputs)).sum(1) == self.clues)
-        if self.min_guesses:
-            puzzles = puzzles.select(self.guesses(puzzles.inputs) >= self.min_guesses)
-        return puzzles
-
-    def _distinct(self, puzzles: Read) -> Read:
-        """The first of each set of symmetric puzzles, in file order."""
-        first = np.sort(np.unique(self.key(puzzles), return_index=True)[1])
-        if repeats := len(puzzles.rows) - len(first):
-            self.notes.append(
-                f"{puzzles.path}: {repeats} rows repeat an "
-                "earlier one up to symmetry and are left out"
-            )
-        return puzzles.select(first)
-
-    def _refuse_shared(self, train: Read, test: Read) -> None:
-        """Raise UserError where the test file holds a training puzzle: accuracy on it would be
-        memory.
-        """
-        _, i, j = np.intersect1d(
-            self.key(train), self.key(test), assume_unique=True, return_indices=True
-        )
-        if len(j):
-            at = j.argmin()
-            raise UserError(
-                f"{test.path}:{test.rows[j[at]]}: up to symmetry "
-                f"the puzzle of {train.path}:{train.rows[i[at]]}, "
-                f"so it cannot test what is trained on that ({len(j)} such rows)"
-            )

@@ -1,4 +1,4 @@
-"""The bit patterns behind the Sudoku solver, for every side in one code path.
+"""The bit patterns behind the Sudoku solver, for every side and box in one code path.
 
 All candidates of a grid are one Python integer: bit `d * S + c` says that cell c may still hold
 digit d + 1. What must hold something exactly once is a *house*: a cell its digit; a row, a column,
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple
 
-BOX = {4: (2, 2), 6: (2, 3), 9: (3, 3)}  # side -> (rows, columns) of a box
+from tinyreason.rules.sudoku import BOX
 
 
 class Span(NamedTuple):
@@ -36,10 +36,11 @@ def spread(count: int, stride: int) -> int:
 
 
 class Board:
-    """The patterns of one side. Shared and never changed: get it from `board(side)`."""
+    """The patterns of one grid. Shared and never changed: get it from `board`."""
 
-    def __init__(self, side: int):
-        high, wide = self.box = BOX[side]
+    def __init__(self, box: tuple[int, int]):
+        high, wide = self.box = box
+        side = high * wide
         cells = side * side
         self.side, self.cells = side, cells
         self.full = (1 << side * cells) - 1
@@ -104,6 +105,6 @@ class Board:
 
 
 @cache
-def board(side: int) -> Board:
-    """The board of `side` 4, 6 or 9."""
-    return Board(side)
+def board(side: int, box: tuple[int, int] | None = None) -> Board:
+    """The board of a side, with the usual boxes or others (rows, columns)."""
+    return Board(box or BOX[side])

@@ -41,12 +41,17 @@ class Solved(NamedTuple):
     guesses: int
 
 
-def solve(side: int, puzzle: str | Sequence[int], node_cap: int = NODE_CAP) -> Solved | None:
+def solve(
+    side: int,
+    puzzle: str | Sequence[int],
+    node_cap: int = NODE_CAP,
+    box: tuple[int, int] | None = None,
+) -> Solved | None:
     """The first solution of `puzzle`, None if it has none.
 
     UndecidedError at the cap, ValueError for no grid.
     """
-    b = board(side)
+    b = board(side, box)
     found = next(search(b, *b.place(b.bits(puzzle)), node_cap), None)
     return found and Solved(b.digits(found[0]), found[1])
 

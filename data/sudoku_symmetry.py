@@ -13,7 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data.sudoku_board import BOX
+from tinyreason.rules.sudoku import BOX
+
+Box = tuple[int, int]  # rows and columns
 
 ROUNDS = 3  # of refinement
 CHUNK = 1024  # puzzles at a time: what they need stays in the processor's cache
@@ -38,9 +40,11 @@ class Symmetry(NamedTuple):
         return Symmetry(_inverse(self.cells), _inverse(self.tokens))
 
 
-def draw(n: int, side: int, rng: np.random.Generator) -> Symmetry:
-    """`n` symmetries, each uniform over the whole group and independent of the others."""
-    high, wide = BOX[side]
+def draw(n: int, side: int, rng: np.random.Generator, box: Box | None = None) -> Symmetry:
+    """`n` symmetries, each uniform over the whole group and independent of the others. `box`: None
+    for the usual one of the side.
+    """
+    high, wide = box or BOX[side]
     rows = _lines(n, side, high, rng)
     columns = _lines(n, side, wide, rng)
     cells = rows[:, :, None] * side + columns[:, None, :]
@@ -64,7 +68,7 @@ def _inverse(maps: np.ndarray) -> np.ndarray:
     return np.argsort(maps, axis=1).astype(maps.dtype)
 
 
-def key(inputs: np.ndarray, labels: np.ndarray, side: int) -> np.ndarray:
+def key(inputs: np.ndarray, labels: np.ndarray, side: int, box: Box | None = None) -> np.ndarray:
     """(N,) uint64, equal for symmetric puzzles; `inputs` and `labels` (N, S) tokens.
 
     Never separates symmetric puzzles, so "no two keys equal" proves "no two puzzles symmetric". In
@@ -74,24 +78,25 @@ def key(inputs: np.ndarray, labels: np.ndarray, side: int) -> np.ndarray:
     139,260 puzzles of the published lists, no two symmetric, get as many keys.
     """
     parts = [slice(start, start + CHUNK) for start in range(0, max(len(inputs), 1), CHUNK)]
-    return np.concatenate([_key(inputs[part], labels[part], side) for part in parts])
+    return np.concatenate([_key(inputs[part], labels[part], box or BOX[side]) for part in parts])
 
 
-def _key(inputs: np.ndarray, labels: np.ndarray, side: int) -> np.ndarray:
-    high, wide = BOX[side]
+def _key(inputs: np.ndarray, labels: np.ndarray, box: Box) -> np.ndarray:
+    high, wide = box
+    side = high * wide
     digit = labels.reshape(-1, side, side).astype(np.intp) - 2
     colour = _mix((inputs > 1).reshape(digit.shape) + 2 * _rectangles(digit))
     for _ in range(ROUNDS):
         row = _group(colour.sum(2), high)
         column = _group(colour.sum(1), wide)
-        box = colour.reshape(-1, side // high, high, side // wide, wide).sum((2, 4))
-        box = box.repeat(high, 1).repeat(wide, 2)
+        boxes = colour.reshape(-1, side // high, high, side // wide, wide).sum((2, 4))
+        boxes = boxes.repeat(high, 1).repeat(wide, 2)
         same = _mix(
             np.stack([np.where(digit == d, colour, 0).sum((1, 2)) for d in range(side)], axis=1)
         )
         same = np.take_along_axis(same[:, None], digit, axis=2)
         lines = row[:, :, None] + column[:, None, :]  # a sum, so that transposing changes nothing
-        colour = _mix(colour + _mix(lines + _mix(box + SALT) + same * ODD))
+        colour = _mix(colour + _mix(lines + _mix(boxes + SALT) + same * ODD))
     return _mix(colour.sum((1, 2)))
 
 

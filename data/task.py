@@ -2,25 +2,29 @@
 
 A new task is one file with one subclass, one yaml in `conf/task/` and one line in
 `data/registry.py`. A task is built with keyword arguments only, the keys of its yaml less `name`;
-it has no defaults of its own.
+it has no defaults of its own. Its rules, if they are new, are a file in `tinyreason/rules/`.
 
 N examples, S cells.
 """
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 import numpy as np
 
+from tinyreason.described import whole
 from tinyreason.errors import UserError
 from tinyreason.puzzle import SPLITS, Facts, Puzzles, Rows
+from tinyreason.rules import Notation, Rules, make_rules
 
 
 class Task(ABC):
-    """Abstract. `facts` is set by the constructor; `load` may replace it (ARC learns its
-    identifiers there).
+    """Abstract. `facts` and `notation` are set by the constructor where the options decide them,
+    and by `load` where the files do.
     """
 
-    facts: Facts
+    facts: Facts | None
+    notation: Notation | None
     notes: list[str]  # lines that a user should read, filled by `load`
 
     @abstractmethod
@@ -40,14 +44,25 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def check(self, inputs: np.ndarray, answers: np.ndarray) -> dict[str, np.ndarray]:
-        """Rule checks of `answers` to `inputs`, both (N, S) tokens: name -> (N,) bool; {} where
-        there are none.
-        """
+    def keys(self, puzzles: Puzzles) -> np.ndarray:
+        """(N,) uint64, equal for examples that are symmetric to each other."""
 
-    @abstractmethod
+    @property
+    def rules(self) -> Rules:
+        """What the tokens mean, and what an answer must keep."""
+        return make_rules(self.facts, self.notation)
+
+    def check(self, inputs: np.ndarray, answers: np.ndarray) -> dict[str, np.ndarray]:
+        """See `Rules.check`."""
+        return self.rules.check(inputs, answers)
+
     def blanks(self, inputs: np.ndarray) -> np.ndarray:
-        """(N, S) bool: the cells that a solver has to fill in."""
+        """See `Rules.blanks`."""
+        return self.rules.blanks(inputs)
+
+    def named_tasks(self) -> list | None:
+        """Of tasks whose puzzles have an identifier each, what `About.identifiers` holds."""
+        return None
 
 
 def require(key: str, value: object, fits: bool, wanted: str) -> None:
@@ -56,25 +71,14 @@ def require(key: str, value: object, fits: bool, wanted: str) -> None:
         raise UserError(f"task.{key}={value}: must be {wanted}")
 
 
-def whole(value: object, least: int, most: int = 1 << 31) -> bool:
-    """A whole number in least..most; rejects bools and floats."""
-    return type(value) is int and least <= value <= most
-
-
-def split_counts(
-    train: int | None, valid: int | None, test: int | None, generated: bool
-) -> dict[str, int | None]:
-    """The options `<split>_puzzles` by split: at least one to train on, and null only where a file
-    has an end.
+def split_counts(train: Any, valid: Any, test: Any, generated: bool) -> dict[str, int | str | None]:
+    """The options `<split>_puzzles` by split: at least one to train on; null and "auto" only where
+    a file has an end.
     """
     counts = dict(zip(SPLITS, (train, valid, test), strict=True))
     for name, count in counts.items():
         least = int(name == "train")
-        fits = (count is None and not generated) or whole(count, least)
-        require(
-            f"{name}_puzzles",
-            count,
-            fits,
-            f"{least} or more" + ("" if generated else ", or null for all of a file"),
-        )
+        fits = (count in (None, "auto") and not generated) or whole(count, least)
+        wanted = f"{least} or more" + ("" if generated else ", auto, or null for all of a file")
+        require(f"{name}_puzzles", count, fits, wanted)
     return counts

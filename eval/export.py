@@ -1,35 +1,32 @@
 """Share a model: `python -m eval.export run=runs/NAME [out=DIR] [to=hub:owner/name]
-[weights=ema|raw]`
+[weights=ema|raw] [checkpoint=best|last|STEP]`
 
-`out` gets `model.safetensors` and `config.json`, see `eval/exported.py`; `to` pushes them to the
-Hugging Face hub. `run` may itself be such a folder or `hub:owner/name[@revision]`: with `out`, that
-pulls. `eval.solve run=` takes all three.
+`out` gets `model.safetensors` and `config.json`, see `tinyreason/exported.py`; `to` pushes them to
+the Hugging Face hub. `run` may itself be such a folder or `hub:owner/name[@revision]`: with `out`,
+that pulls. `eval.solve run=` takes all three.
 """
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from omegaconf import DictConfig
 
-from conf.cli import command, pick_device
-from conf.schema import plain, typed
+from conf.cli import command
+from conf.schema import typed
 from data.dataset import refuse_taken
-from data.registry import make_task
-from data.sources import hub_parts, reason_of
-from eval import exported
-from eval.exported import CONFIG, FORMAT, WEIGHTS, Exported
-from eval.load import Trained, newest_state, open_run, weights_of
-from tinyreason import weights
+from eval.load import open_run
+from tinyreason import exported
+from tinyreason.described import Described
 from tinyreason.errors import UserError
+from tinyreason.exported import CONFIG, FORMAT, WEIGHTS, Exported
+from tinyreason.hub import hub_parts, reason_of
 from tinyreason.models import RecursiveModel
-from tinyreason.puzzle import Facts
 from tinyreason.run import checkpoint
-from tinyreason.run.atomic import write_whole
 from tinyreason.run.machine import versions
+from tinyreason.trained import Trained, state_of
 from tinyreason.untrusted import read_object
 
 
@@ -41,48 +38,30 @@ class ExportConfig:
     out: str | None
     to: str | None
     weights: str  # ema | raw
+    checkpoint: str  # best | last | a step
 
 
-def share(trained: Trained, which: str) -> tuple[Exported, RecursiveModel]:
+def share(trained: Trained) -> tuple[Exported, RecursiveModel]:
     """A run's model, or an exported one, and its description. Raises UserError."""
-    device, config, run = pick_device("cpu"), trained.config, trained.path
+    config, run, model = trained.config, trained.path, trained.model
     if isinstance(config, Exported):
-        return config, trained.model(config.facts, which, device)
-    path, state = newest_state(run)
-    tensors = weights_of(state, which)
-    facts = facts_of(config.task, tensors)
-    model = weights.build(
-        config.model, facts, tensors, device, f"{path} does not fit {run}/config.yaml"
-    )
+        return config, model
+    step = state_of(run, trained.checkpoint)[1]["step"]
     made = {
         "run": run.name,
-        "step": state["step"],
+        "step": step,
         "versions": versions(),
-        "result": result_of(run, state["step"]),
+        "result": result_of(run, step),
     }
-    sha256, task = checkpoint.digest(model), exported.shareable(config.task)
+    stated = {one.name: getattr(config, one.name) for one in fields(Described)}
     description = Exported(
+        **stated | {"task": exported.shareable(config.task)},
         format=FORMAT,
-        weights=which,
-        sha256=sha256,
-        model=config.model,
-        gradient=config.gradient,
-        depth=config.depth,
-        facts=facts,
-        halting=config.halting,
-        eval=config.eval,
-        task=task,
+        weights=trained.weights,
+        sha256=checkpoint.digest(model),
         made=made,
     )
     return description, model
-
-
-def facts_of(task: dict, tensors: dict) -> Facts:
-    """Of a run's puzzles, without loading them: only ARC's identifiers are counted then, and the
-    table has them.
-    """
-    facts, table = make_task(task).facts, tensors.get("encoder.puzzles.table")
-    return facts if table is None else replace(facts, num_puzzle_identifiers=len(table))
 
 
 def result_of(run: Path, step: int) -> dict | None:
@@ -95,13 +74,6 @@ def result_of(run: Path, step: int) -> dict | None:
         key: value for key, value in result["test"].items() if key not in ("solved", "submission")
     }
     return result | {"test": test}
-
-
-def write(out: Path, description: Exported, model: RecursiveModel) -> None:
-    """The two files, the description last."""
-    out.mkdir(parents=True, exist_ok=True)
-    weights.write(out / WEIGHTS, model.state_dict())
-    write_whole(out / CONFIG, (json.dumps(plain(description), indent=1) + "\n").encode())
 
 
 def push(folder: Path, to: str) -> None:
@@ -145,8 +117,8 @@ def main(words: DictConfig) -> None:
     if options.to:
         hub_parts(options.to, "to")  # before minutes of loading
     with folder_for(options.out) as out:
-        description, model = share(open_run(options.run), options.weights)
-        write(out, description, model)
+        description, model = share(open_run(options.run, options.checkpoint, options.weights))
+        exported.write(out, description, model)
         size = (out / WEIGHTS).stat().st_size
         print(
             f"{options.out or 'weights'}: {description.weights} "

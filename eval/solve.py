@@ -1,5 +1,6 @@
-"""How much of a split does a model solve? `python -m eval.solve run=runs/NAME [split=test]
-[halt=true] [json=FILE]`
+"""How much of a split does a model solve, and what does it answer to puzzles of yours?
+`python -m eval.solve run=runs/NAME [split=test] [halt=true] [json=FILE]`
+`python -m eval.solve run=runs/NAME puzzle=53..7....6..195...|FILE|- [answers=FILE.csv]`
 
 `run` may also be a folder that `eval.export` wrote, or one on the hub, `hub:owner/name[@revision]`.
 The evaluation inside training is this `solve`. Every puzzle gets all segments, as in the
@@ -11,151 +12,27 @@ B batch, N puzzles, S cells, K segments.
 
 import hashlib
 import json
-from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from omegaconf import DictConfig
 from scipy.stats import binomtest
-from torch import Tensor
+from tqdm import tqdm
 
-from conf.cli import command, pick_device
+from conf.cli import command
 from conf.schema import SolveConfig, at_least, typed
 from data.arc import ARC
 from data.task import Task
+from eval import answer
 from eval.arc_vote import vote, write_submission
-from eval.exported import Exported
-from eval.load import open_run
+from eval.load import Examined, model_for, open_run, puzzles_for
+from tinyreason.device import pick_device
 from tinyreason.errors import UserError
-from tinyreason.halting import Halting, make_halting
-from tinyreason.metrics import cell_accuracy, exact
-from tinyreason.models import Read, RecursiveModel
-from tinyreason.noise import PuzzleNoise
-from tinyreason.puzzle import Batch, Facts, Puzzles, Rows
-from tinyreason.recursion import Depth, Gradient
+from tinyreason.exported import Exported
+from tinyreason.puzzle import Puzzles, Rows
 from tinyreason.run.console import say
-from tinyreason.segment import Carry, segment
-
-
-@dataclass
-class Attempt:
-    """What a model did with N puzzles, in numpy."""
-
-    answers: np.ndarray  # (N, S) uint8, the last
-    halt_logits: np.ndarray  # (N,) float32, at the last answer
-    exact: np.ndarray  # (N, K) bool, after each segment
-    cells: np.ndarray  # (N, K) float32, share of cells right after each segment
-    wants: np.ndarray  # (N, K) bool, the head says finished
-
-    def rows(self, which: np.ndarray) -> "Attempt":
-        """The puzzles `which` (bool mask or indices) alone."""
-        return Attempt(*(getattr(self, field.name)[which] for field in fields(self)))
-
-
-def empty_attempt(puzzles: int, cells: int, segments: int) -> Attempt:
-    """To be filled in."""
-    each = (puzzles, segments)
-    return Attempt(
-        answers=np.zeros((puzzles, cells), np.uint8),
-        halt_logits=np.zeros(puzzles, np.float32),
-        exact=np.zeros(each, bool),
-        cells=np.zeros(each, np.float32),
-        wants=np.zeros(each, bool),
-    )
-
-
-class Slots:
-    """Which of N puzzles is in which of B slots, and its segments so far, on the host."""
-
-    def __init__(self, count: int, puzzles: int, most: int):
-        self.total, self.most = puzzles, most
-        self.puzzles = np.arange(count)  # (B,)
-        self.segments = np.zeros(count, np.int64)  # (B,)
-        self.busy = np.ones(count, bool)  # (B,) and not a repeat
-        self.next = count
-
-    def advance(self, wants: np.ndarray | None) -> np.ndarray:
-        """One segment more. (B,) bool: the slots whose puzzle has left, at its last segment or
-        where it `wants`.
-
-        They get the next puzzles, in order.
-        """
-        self.segments += 1
-        finished = self.segments >= self.most
-        if wants is not None:
-            finished |= wants
-        finished &= self.busy
-        coming = self.next + np.arange(finished.sum())
-        self.next += len(coming)
-        self.puzzles[finished] = np.minimum(coming, self.total - 1)
-        self.busy[finished] = coming < self.total
-        self.segments[finished] = 0
-        return finished
-
-
-@dataclass
-class Solver:
-    """A model and how it is to be examined."""
-
-    model: RecursiveModel
-    depth: Depth
-    gradient: Gradient
-    halting: Halting
-    segments: int  # K
-    halt: bool
-    batch: int
-    device: torch.device
-
-    @torch.no_grad()
-    def __call__(self, rows: Rows, facts: Facts) -> Attempt:
-        """Attempt all `rows` (N of them, at least one).
-
-        A slot whose puzzle is finished takes the next one, so the model always sees one batch size;
-        slots that find no more puzzles repeat the last, unseen.
-        """
-        self.model.eval()
-        slots = Slots(min(self.batch, len(rows.inputs)), len(rows.inputs), self.segments)
-        results = empty_attempt(len(rows.inputs), rows.inputs.shape[1], self.segments)
-        batch = self.upload(rows, facts, slots.puzzles)
-        carry = Carry.fresh(self.model, batch).refill(batch)
-        while slots.busy.any():
-            noise = PuzzleNoise(slots.segments.tolist(), slots.puzzles.tolist())
-            trace = segment(self.model, carry, self.depth, self.gradient, noise)
-            carry = carry.advance(trace.state)
-            read = trace.reads[-1]
-            wants = self.halting.wants(read)
-            self.record(results, slots, carry, read, wants)
-            finished = slots.advance(wants.cpu().numpy() if self.halt else None)
-            if finished.any() and slots.busy.any():
-                free = torch.from_numpy(finished).to(self.device)
-                carry = replace(carry, halted=free).refill(self.upload(rows, facts, slots.puzzles))
-        self.model.train()
-        return results
-
-    def upload(self, rows: Rows, facts: Facts, which: np.ndarray) -> Batch:
-        """The puzzles `which` on the device."""
-        return Batch.of(Rows(*(field[which] for field in rows)), facts, self.device)
-
-    def record(
-        self, results: Attempt, slots: Slots, carry: Carry, read: Read, wants: Tensor
-    ) -> None:
-        """Write down what the busy slots answered, for the segments after this one too."""
-        answer, labels = read.answer, carry.batch.labels
-        found = answer, read.halt[:, 0], exact(answer, labels), cell_accuracy(answer, labels), wants
-        answers, halts, exacts, cells, wanted = (
-            tensor.cpu().numpy()[slots.busy] for tensor in found
-        )
-        puzzles, had = slots.puzzles[slots.busy], slots.segments[slots.busy]
-        results.answers[puzzles] = answers
-        results.halt_logits[puzzles] = halts
-        later = np.arange(self.segments) >= had[:, None]
-        for field, value in (
-            (results.exact, exacts),
-            (results.cells, cells),
-            (results.wants, wanted),
-        ):
-            field[puzzles] = np.where(later, value[:, None], field[puzzles])
+from tinyreason.solver import Attempt, Solver
+from tinyreason.trained import Trained
 
 
 def solve(
@@ -195,13 +72,12 @@ def metrics(attempt: Attempt, rows: Rows, task: Task) -> dict:
     """What the attempt is worth. Puzzles without a known answer are not counted."""
     known = (rows.labels != task.facts.ignore_label_id).any(-1)  # None is equal to no label
     if not known.any():
-        return {"puzzles": 0}
+        return {"puzzles": 0, "predicted": len(known)}
     attempt = attempt.rows(known)
     inputs, labels = rows.inputs[known], rows.labels[known]
     scored = labels != task.facts.ignore_label_id
-    solved, wants, count = attempt.exact[:, -1], attempt.wants, int(known.sum())
+    solved, count = attempt.exact[:, -1], int(known.sum())
     interval = binomtest(int(solved.sum()), count).proportion_ci(method="wilson")
-    first = np.where(wants.any(1), wants.argmax(1) + 1, wants.shape[1])
     right = attempt.answers == labels
     checks = task.check(inputs, attempt.answers)
     return {
@@ -212,27 +88,59 @@ def metrics(attempt: Attempt, rows: Rows, task: Task) -> dict:
         "cell_accuracy": float(attempt.cells[:, -1].mean()),
         "blank_accuracy": float(right[task.blanks(inputs) & scored].mean()),
         **{f"{name}_rate": float(kept.mean()) for name, kept in checks.items()},
-        "halting_accuracy": float(((attempt.halt_logits >= 0) == solved).mean()),
-        "segments_to_halt": float(first.mean()),
+        "segments": float(attempt.segments.mean()),
+        **halting(attempt),
         "exact_by_segment": [round(float(x), 6) for x in attempt.exact.mean(0)],
         "solved": "".join("01"[int(x)] for x in solved),
         "puzzles_sha256": hashlib.sha256(inputs.tobytes()).hexdigest(),
     }
 
 
+def halting(attempt: Attempt) -> dict:
+    """What the halting head is worth: each puzzle stops at the first segment where the head says
+    that it is finished, or at the last. Precision: of those that the head stopped, the share that
+    is exact then. Recall: of those that are exact when they stop, the share that the head stopped.
+    """
+    wants = attempt.wants
+    said = wants.any(1)  # (N,)
+    first = np.where(said, wants.argmax(1), wants.shape[1] - 1)
+    exact = attempt.exact[np.arange(len(first)), first]
+    both = int((said & exact).sum())
+    return {
+        "exact_when_halted": float(exact.mean()),
+        "segments_to_halt": float(first.mean() + 1),
+        "halted": float(said.mean()),
+        "halting_precision": both / int(said.sum()) if said.any() else None,
+        "halting_recall": both / int(exact.sum()) if exact.any() else None,
+        "halting_accuracy": float(((attempt.halt_logits >= 0) == attempt.exact[:, -1]).mean()),
+    }
+
+
 def brief(found: dict) -> str:
     """Metrics in one line."""
     if not found.get("puzzles"):
+        if found.get("predicted"):
+            return f"{found['predicted']} predicted, none can be scored"
         return "no puzzles"
     interval = f"[{found['exact_low']:.1%}, {found['exact_high']:.1%}]"
-    parts = [f"exact {found['exact_accuracy']:.1%} {interval}"]
+    after = f"after {found['segments']:.3g} segments"
+    parts = [f"exact {found['exact_accuracy']:.1%} {interval} {after}"]
     parts.append(f"blank cells {found['blank_accuracy']:.1%}")
     for name, value in found.items():
         if name.endswith("_rate") or name.startswith("pass@"):
             parts.append(f"{name.removesuffix('_rate')} {value:.1%}")
-    parts.append(f"halting: {found['segments_to_halt']:.1f} segments on average")
-    parts.append(f"{found['halting_accuracy']:.1%} correct")
-    return f"{', '.join(parts)} ({found['puzzles']} puzzles)"
+    return f"{', '.join(parts)}; {brief_halting(found)} ({found['puzzles']} puzzles)"
+
+
+def brief_halting(found: dict) -> str:
+    """The moment at which the head stops a puzzle, in one line."""
+    if not found["halted"]:
+        return "its halting head never halts"
+    stopped = f"exact {found['exact_when_halted']:.1%} when it stops where its head says so"
+    taken = f"after {found['segments_to_halt']:.1f} segments"
+    recall = found["halting_recall"]
+    told = "" if recall is None else f", recall {recall:.1%}"
+    return f"{stopped}, {taken} (precision {found['halting_precision']:.1%}{told})"
 
 
 def save_submission(found: dict, folder: Path) -> None:
@@ -243,39 +151,81 @@ def save_submission(found: dict, folder: Path) -> None:
         say(f"wrote {folder / 'submission.json'}")
 
 
-def main(words: DictConfig) -> None:
-    options = typed(SolveConfig, words)
-    device = pick_device(options.device)
-    at_least(1, batch=options.batch, segments=options.segments, max_puzzles=options.max_puzzles)
-    out = Path(options.json) if options.json else None
-    if out and not out.parent.is_dir():
-        raise UserError(f"json={out}: there is no folder {out.parent}")
-    trained = open_run(options.run)
+def examine(trained: Trained, options: SolveConfig) -> tuple[dict, Examined, Attempt | None]:
+    """The metrics of a split, the puzzles, and what was answered."""
     config = trained.config
-    segments = options.segments or config.eval.segments or config.halting.segments
-    halt = config.eval.halt if options.halt is None else options.halt
+    examined = puzzles_for(trained, options.split, options.source, options.max_puzzles)
+    trained.model = model_for(trained, examined.task, options.embedding)
+    solver = trained.solver(options.segments, options.halt, options.batch)
     votes = options.votes or 0
     if options.votes is None and options.split == "test":
         votes = config.eval.votes
-    task, splits = trained.puzzles(options.source)
-    if options.split not in splits:
-        raise UserError(f"split={options.split} is unknown; use one of {', '.join(splits)}")
-    solver = Solver(
-        model=trained.model(task.facts, options.weights, device),
-        depth=trained.depth(),
-        gradient=trained.gradient(),
-        halting=make_halting(config.halting),
-        segments=segments,
-        halt=halt,
-        batch=options.batch or config.eval.batch,
-        device=device,
-    )
-    found = solve(solver, task, splits[options.split], options.split, options.max_puzzles, votes)
-    beside = Path() if isinstance(config, Exported) else trained.path
+    if votes:
+        return (
+            solve_by_votes(solver, examined.task, options.split, options.max_puzzles, votes),
+            examined,
+            None,
+        )
+    rows = examined.puzzles.rows(slice(options.max_puzzles))
+    if not len(rows.inputs):
+        return {"puzzles": 0}, examined, None
+    with tqdm(total=len(rows.inputs), unit="puzzle", disable=None, leave=False) as bar:
+        attempt = solver(rows, examined.task.facts, bar.update)
+    return metrics(attempt, rows, examined.task), examined, attempt
+
+
+def unseen(found: dict, examined: Examined) -> dict:
+    """How many of the puzzles the run was trained on, and how it does on the others."""
+    seen = examined.trained_on
+    if seen is None or not seen.any() or "solved" not in found or len(found["solved"]) > len(seen):
+        return {}
+    seen = seen[: len(found["solved"])]
+    solved = np.array([one == "1" for one in found["solved"]])
+    others = solved[~seen]
+    return {
+        "trained_on": int(seen.sum()),
+        "exact_on_others": float(others.mean()) if len(others) else None,
+    }
+
+
+def told_unseen(found: dict) -> str:
+    """For the user."""
+    what = f"note: {found['trained_on']} of these {found['puzzles']} puzzles were trained on"
+    if found["exact_on_others"] is None:
+        return f"{what} (up to symmetry), so this accuracy is memory"
+    others = found["puzzles"] - found["trained_on"]
+    return f"{what} (up to symmetry); exact on the {others} others: {found['exact_on_others']:.1%}"
+
+
+def main(words: DictConfig) -> None:
+    options = typed(SolveConfig, words)
+    at_least(1, batch=options.batch, segments=options.segments, max_puzzles=options.max_puzzles)
+    out = Path(options.json) if options.json else None
+    for key in ("json", "answers"):
+        path = getattr(options, key)
+        if path and not Path(path).parent.is_dir():
+            raise UserError(f"{key}={path}: there is no folder {Path(path).parent}")
+    device = pick_device(options.device)
+    trained = open_run(options.run, options.checkpoint, options.weights, device)
+    if options.puzzle is not None:
+        answer.answer(trained, options)
+        return
+    found, examined, attempt = examine(trained, options)
+    for line in examined.task.notes if options.source else ():
+        say(f"note: {line}")
+    found |= unseen(found, examined)
+    beside = Path() if isinstance(trained.config, Exported) else trained.path
     save_submission(found, out.parent if out else beside / "again")
     say(f"{options.split}: {brief(found)}")
+    if "trained_on" in found:
+        say(told_unseen(found))
     if out:
-        out.write_text(json.dumps(found, indent=1) + "\n")
+        out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    if options.answers:
+        if attempt is None:
+            raise UserError("answers= is for single answers; votes write submission.json")
+        rows = examined.puzzles.rows(slice(options.max_puzzles))
+        answer.write_attempt(Path(options.answers), examined.task, rows, attempt)
 
 
 if __name__ == "__main__":

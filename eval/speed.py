@@ -20,9 +20,10 @@ from statistics import median
 import numpy as np
 import torch
 
-from conf.cli import choose_scale, composed, one_line, pick_device
+from conf.cli import choose_scale, composed, one_line
 from conf.schema import Config, training_config
-from data.registry import make_task
+from data.registry import facts_of
+from tinyreason.device import pick_device
 from tinyreason.errors import UserError
 from tinyreason.feed import Stream
 from tinyreason.models import parameter_count
@@ -35,7 +36,7 @@ WARM_UP = 2  # steps, compilation included
 
 def random_trainer(config: Config) -> Trainer:
     """A trainer of `config` whose puzzles are noise."""
-    facts, rng = make_task(config.task).facts, np.random.Generator(np.random.PCG64(0))
+    facts, rng = facts_of(config.task), np.random.Generator(np.random.PCG64(0))
     tokens = rng.integers(1, facts.vocab_size, (2, 1024, facts.seq_len), dtype=np.uint8)
     facts = replace(facts, num_puzzle_identifiers=max(2, facts.num_puzzle_identifiers))
     stream = Stream(Puzzles.single(*tokens), lambda rows, copy, rng: rows, seed=0)

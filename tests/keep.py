@@ -16,12 +16,12 @@ import numpy as np
 
 import train
 from data.registry import load_task
-from eval.export import share, write
+from eval.export import share
 from eval.load import open_run
-from eval.solve import Attempt, Solver
 from tests import tiny
-from tinyreason.halting import make_halting
+from tinyreason import exported
 from tinyreason.puzzle import Rows
+from tinyreason.solver import Attempt
 
 ROOT = Path(__file__).parents[1]
 KEPT = ROOT / "tests/kept"
@@ -56,19 +56,10 @@ RUNS = {  # both models, both kinds of mixing, all optimizers, with and without 
 
 def attempt(run: Path, inputs: np.ndarray, labels: np.ndarray, weights: str) -> Attempt:
     """What a run's newest checkpoint, or an exported model, makes of (N S) puzzles."""
-    trained = open_run(run)
-    facts = trained.puzzles()[0].facts
-    solver = Solver(
-        model=trained.model(facts, weights, tiny.CPU),
-        depth=trained.depth(),
-        gradient=trained.gradient(),
-        halting=make_halting(trained.config.halting),
-        segments=trained.config.halting.segments,
-        halt=False,
-        batch=8,
-        device=tiny.CPU,
-    )
-    return solver(Rows(inputs, labels, np.zeros(len(inputs), np.int32)), facts)
+    trained = open_run(run, weights=weights)
+    solver = trained.solver(trained.config.halting.segments, halt=False, batch=8)
+    identifiers = np.zeros(len(inputs), np.int32)
+    return solver(Rows(inputs, labels, identifiers), trained.config.facts)
 
 
 def keep(folder: Path, words: tuple[str, ...]) -> None:
@@ -101,7 +92,7 @@ def main() -> None:
     for name, words in RUNS.items():
         keep(KEPT / version / name, words)
     first = open_run(KEPT / version / next(iter(RUNS)))
-    write(KEPT / version / "exported", *share(first, "ema"))
+    exported.write(KEPT / version / "exported", *share(first))
 
 
 if __name__ == "__main__":

@@ -58,11 +58,12 @@ def lines_of(content: bytes) -> list[tuple[int, str | None]]:
 
 
 def records_of(content: bytes) -> tuple[list[tuple[int, list[str]]], int | None]:
-    """The records, each with the number of its last line, and the line at which reading has to
+    """The records, each with the number of its first line, and the line at which reading has to
     stop.
     """
-    records, fields, field, quoted = [], [], "", None
+    records, fields, field, quoted, begun = [], [], "", None, 1
     for number, text in lines_of(content):
+        begun = begun if quoted else number
         if text is None:
             return records, number
         at, end = 0, len(text.rstrip("\r\n"))
@@ -72,14 +73,14 @@ def records_of(content: bytes) -> tuple[list[tuple[int, list[str]]], int | None]
                 if here == '"' and following != '"':
                     quoted = False
                     if following and following not in ",\r\n":
-                        return records, number
+                        return records, begun
                 else:
                     at += here == '"'
                     field += here
             elif at >= end:
                 break
             elif here in "\r\n":
-                return records, number  # the end of a row within a line
+                return records, begun  # the end of a row within a line
             elif here == ",":
                 fields, field, quoted = [*fields, field], "", None
             elif here == '"' and quoted is None:
@@ -87,52 +88,51 @@ def records_of(content: bytes) -> tuple[list[tuple[int, list[str]]], int | None]
             else:
                 field, quoted = field + here, False
             if len(field) > 131_072:
-                return records, number
+                return records, begun
             at += 1
         if not quoted:
             empty = not fields and quoted is None
-            records.append((number, [] if empty else [*fields, field]))
+            records.append((begun, [] if empty else [*fields, field]))
             fields, field, quoted = [], "", None
-    return records, number if quoted else None
-
-
-def table(content: bytes, cells: int) -> tuple[list[tuple[int, str, str]], int | None]:
-    """(line, question, answer) of the rows up to the first that has no such shape, and the line of
-    that row.
-    """
-    records, stop = records_of(content)
-    if not records:
-        raise Wrong({stop or 1})
-    header = records[0][1]
-    if header.count("question") != 1 or header.count("answer") != 1:
-        raise Wrong({1})
-    question, answer = header.index("question"), header.index("answer")
-    rows = []
-    for number, fields in records[1:]:
-        if (
-            len(fields) != len(header)
-            or len(fields[question]) != cells
-            or len(fields[answer]) != cells
-        ):
-            return rows, number
-        rows.append((number, fields[question], fields[answer]))
-    return rows, stop
+    return records, begun if quoted else None
 
 
 def puzzles(content: bytes, cells: int, judge) -> list[tuple[int, list[int], list[int]]]:
     """(line, input tokens, label tokens) of every row; `judge` gives the tokens of a question and
-    its answer.
+    its answer. Any row that is none may be named.
     """
-    rows, stop = table(content, cells)
-    if stop is not None:
-        raise Wrong({stop})
-    if not rows:
+    records, stop = records_of(content)
+    header = records[0][1] if records else []
+    if header.count("question") != 1 or header.count("answer") != 1:
         raise Wrong
-    judged = [(number, judge(question, answer)) for number, question, answer in rows]
-    bad = {number for number, tokens in judged if tokens is None}
+    if len({name.strip().lower() for name in header}) < len(header):
+        raise Unclear  # two names that differ in case alone
+    question, answer = header.index("question"), header.index("answer")
+    judged, bad = [], {stop} - {None}
+    for number, fields in records[1:]:
+        if fields:  # an empty line is none
+            texts = [fields[i] for i in (question, answer) if i < len(fields)]
+            fits = len(fields) == len(header) and all(len(text) == cells for text in texts)
+            tokens = judge(*texts) if fits else None
+            if tokens is None:
+                bad.add(number)
+            else:
+                judged.append((number, *tokens))
     if bad:
         raise Wrong(bad)
-    return [(number, *tokens) for number, tokens in judged]
+    if not judged:
+        raise Wrong
+    return judged
+
+
+def written(content: bytes, row: int, cells: str, blank: str) -> bool:
+    """Whether the `cells` of a grid ('.' for a blank) stand in the text from line `row` on, in
+    their order, whatever stands between them; `blank` is a pattern of one blank.
+    """
+    text = b"\n".join(re.split(rb"\r?\n", content)[row - 1 : row + 60]).decode("utf-8", "replace")
+    between = r"[\s,;|\[\]()'\"+*=-]*?"
+    pattern = between.join(blank if cell == "." else re.escape(cell) for cell in cells)
+    return re.search(pattern, text) is not None
 
 
 def sudoku(

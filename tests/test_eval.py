@@ -11,7 +11,7 @@ from torch import Tensor
 from data.registry import load_task
 from data.sudoku import Sudoku
 from eval import compare
-from eval.solve import Attempt, Solver, metrics, solve
+from eval.solve import brief, metrics, solve
 from tests import tiny
 from tinyreason.errors import UserError
 from tinyreason.halting import HaltingConfig, make_halting
@@ -20,19 +20,14 @@ from tinyreason.models.trm import TRM
 from tinyreason.noise import Noise
 from tinyreason.puzzle import Batch, Rows
 from tinyreason.recursion import Depth
+from tinyreason.solver import Attempt, Solver
 
-OPTIONS = {
-    "side": 4,
-    "source": "generate",
-    "train_puzzles": 8,
-    "valid_puzzles": 0,
-    "test_puzzles": 7,
-}
+COUNTS = {"train_puzzles": 8, "valid_puzzles": 0, "test_puzzles": 7}
 
 
 @pytest.fixture(scope="module")
 def task() -> Sudoku:
-    return Sudoku(**OPTIONS, clues=7, min_guesses=0, augment=True)
+    return tiny.sudoku(side=4, clues=7, **COUNTS)
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +82,8 @@ def test_metrics_are_what_a_hand_counts(task, splits):
     cells = np.stack([np.zeros(4), (answers == rows.labels).mean(1)], 1).astype(np.float32)
     wants = np.array([[True, True], [False, True], [False, False], [False, False]])
     halts = np.array([1.0, 1.0, 1.0, -1.0], np.float32)
-    found = metrics(Attempt(answers, halts, exact, cells, wants), rows, task)
+    segments = np.full(4, 2)
+    found = metrics(Attempt(answers, halts, segments, exact, cells, wants), rows, task)
     assert found["exact_accuracy"] == found["valid_rate"] == 0.75
     assert found["exact_by_segment"] == [0.0, 0.75]
     assert found["cell_accuracy"] == pytest.approx(1 - 1 / 64)
@@ -96,6 +92,14 @@ def test_metrics_are_what_a_hand_counts(task, splits):
         found["halting_accuracy"] == 0.5
     )  # wrong about the third, that it is right, and about the fourth
     assert found["segments_to_halt"] == (1 + 2 + 2 + 2) / 4
+    # the first stops at once, wrong; the second at its second segment, right; no head stops the
+    # others
+    assert found["exact_when_halted"] == 0.5
+    assert (found["halting_precision"], found["halting_recall"]) == (0.5, 0.5)
+    assert (found["halted"], found["segments"]) == (0.5, 2.0)
+    told = "exact 50.0% when it stops where its head says so, after 1.8 segments"
+    assert f"{told} (precision 50.0%, recall 50.0%) (4 puzzles)" in brief(found)
+    assert "exact 75.0% [30.1%, 95.4%] after 2 segments" in brief(found)
     assert found["solved"] == "1101"
     assert (found["exact_low"], found["exact_high"]) == pytest.approx(
         (0.3006, 0.9544), abs=1e-4
@@ -106,8 +110,19 @@ def test_puzzles_without_an_answer_are_not_counted(task, splits):
     rows = splits["test"].rows(slice(2))
     unknown = Rows(rows.inputs, np.zeros_like(rows.labels), rows.puzzle_ids)
     each = np.ones((2, 1), bool)
-    attempt = Attempt(rows.labels, np.zeros(2), each, np.ones((2, 1)), each)
-    assert metrics(attempt, unknown, task) == {"puzzles": 0}
+    attempt = Attempt(rows.labels, np.zeros(2), np.ones(2), each, np.ones((2, 1)), each)
+    found = metrics(attempt, unknown, task)
+    assert found == {"puzzles": 0, "predicted": 2}
+    assert brief(found) == "2 predicted, none can be scored"
+
+
+def test_a_head_that_never_halts_is_said_to(task, splits):
+    rows = splits["test"].rows(slice(2))
+    never, right = np.zeros((2, 3), bool), np.ones((2, 3), bool)
+    attempt = Attempt(rows.labels, np.full(2, -5.0), np.full(2, 3), right, np.ones((2, 3)), never)
+    found = metrics(attempt, rows, task)
+    assert (found["halting_precision"], found["halting_recall"]) == (None, 0.0)
+    assert "its halting head never halts (2 puzzles)" in brief(found)
 
 
 def test_halting_takes_the_answer_at_the_segment_where_the_head_first_wants_to(task, splits):

@@ -19,15 +19,13 @@ from safetensors.torch import load_file, save_file
 
 import train
 from data.registry import make_task
-from eval import export, exported, solve
-from eval.load import open_run
-from eval.solve import Solver
+from eval import export, solve
+from eval.load import open_run, puzzles_for
 from tests import tiny
 from tests.marks import hostile
 from tests.test_train import TASKS
-from tinyreason import weights
+from tinyreason import exported, weights
 from tinyreason.errors import UserError
-from tinyreason.halting import make_halting
 from tinyreason.models import MODELS, ModelConfig, make_model
 from tinyreason.run import checkpoint
 
@@ -68,8 +66,11 @@ def runs(tmp_path_factory) -> Path:
     return root / "runs"
 
 
+WORDS = {"run": None, "out": None, "to": None, "weights": "ema", "checkpoint": "last"}
+
+
 def words(**changes) -> OmegaConf:
-    return OmegaConf.create({"run": None, "out": None, "to": None, "weights": "ema"} | changes)
+    return OmegaConf.create(WORDS | changes)
 
 
 def exported_to(out: Path, run: Path, **changes) -> Path:
@@ -111,25 +112,15 @@ def refusal(function, *arguments, **options) -> str:
 
 
 def loaded(folder: Path):
-    description = exported.read(folder)
-    return exported.load(folder, description, description.facts, tiny.CPU)
+    return open_run(folder).model
 
 
 def attempt(run: Path, which: str):
     """What the model of a run or an export does with the puzzles it was tested on."""
-    trained = open_run(run)
-    task, splits = trained.puzzles()
-    solver = Solver(
-        model=trained.model(task.facts, which, tiny.CPU),
-        depth=trained.depth(),
-        gradient=trained.gradient(),
-        halting=make_halting(trained.config.halting),
-        segments=3,
-        halt=False,
-        batch=4,
-        device=tiny.CPU,
-    )
-    return solver(splits["test"].rows(), task.facts)
+    trained = open_run(run, weights=which)
+    puzzles = puzzles_for(trained, "test").puzzles
+    solver = trained.solver(segments=3, halt=False, batch=4)
+    return solver(puzzles.rows(), trained.config.facts)
 
 
 # ---- there and back
@@ -178,12 +169,16 @@ def test_an_export_of_an_export_is_the_same_files(shared, tmp_path):
 
 
 def test_solve_takes_a_run_and_an_export_alike(runs, shared, tmp_path, capsys):
-    nothing = dict.fromkeys(("source", "max_puzzles", "segments", "halt", "batch", "votes"))
+    nothing = dict.fromkeys(
+        ("source", "max_puzzles", "segments", "halt", "batch", "votes", "puzzle", "answers")
+    )
     found = []
     for number, run in enumerate((runs / "sudoku-trm", shared)):
         out = tmp_path / f"{number}.json"
         options = {
             "run": str(run),
+            "checkpoint": "last",
+            "embedding": "own",
             "split": "test",
             "device": "cpu",
             "weights": "ema",
@@ -237,7 +232,7 @@ def test_the_paths_of_this_machine_are_not_shared(runs, tmp_path, capsys):
     assert "eval.solve takes theirs as source=PATH" in capsys.readouterr().out
     assert str(tmp_path) not in (out / exported.CONFIG).read_text()
     assert "source=PATH of yours" in refusal(attempt, out, "ema")
-    assert "no such file" in refusal(open_run(out).puzzles, str(puzzles))
+    assert "no such file" in refusal(puzzles_for, open_run(out), "test", str(puzzles))
     assert "a shared model names no files" in refusal(
         exported.read, restated(out, task__source="/etc/passwd")
     )
@@ -259,7 +254,7 @@ def test_sources_on_one_machine_are_not(source):
 
 
 LIES = {
-    "format": 3,
+    "format": 4,
     "weights": "best",
     "sha256": "0" * 64,
     "model__width": 32,
@@ -436,8 +431,10 @@ def test_an_export_of_0_1_is_read(shared, copy):
     """Where the gradient was an option of the model, and the depth none at all."""
     path = copy / exported.CONFIG
     stated = json.loads(path.read_text())
-    assert stated["format"] == 2
+    assert stated["format"] == 3
     stated["format"] = 1
+    assert stated.pop("notation") == {"rules": "sudoku", "alphabet": ".1234", "padded": False}
+    assert stated.pop("identifiers") is None
     model = stated["model"]
     model["recursion"], model["checkpoint"] = model.pop("name"), model.pop("recompute")
     model["gradient"] = stated.pop("gradient")["name"]

@@ -8,8 +8,10 @@ The files are spoilt by seed (`tests/fuzz.py`) and judged by readers that share 
 the imports took.
 """
 
+import bz2
 import gzip
 import json
+import lzma
 import os
 import re
 import resource
@@ -23,24 +25,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data import arc_read, sudoku_rules
+from data import arc_read, maze_files, sudoku_files
 from data import dataset as folder
 from data.arc import ARC
 from data.build import build
-from data.maze import Maze
+from data.picked import Picked
 from data.registry import load_task
-from data.sudoku import Sudoku
-from data.sudoku_board import BOX
+from data.table import open_table
 from data.task import Task
 from eval.arc_vote import vote
-from tests import fuzz, oracle
+from tests import fuzz, oracle, tiny
 from tests.marks import hostile
 from tinyreason.errors import UserError
 from tinyreason.puzzle import Facts, Puzzles
+from tinyreason.rules.sudoku import BOX
 from tinyreason.untrusted import read_npy
 
 FEW = range(300)
-CASES = {"sudoku": 10_000, "maze": 10_000, "arc": 10_000, "folder": 4_000}
+CASES = {"sudoku": 10_000, "forms": 40_000, "maze": 10_000, "arc": 10_000, "folder": 4_000}
 MORE = range(10_000, 30_000)
 MOST_MEMORY = 200 << 20  # bytes
 ROOT = Path(__file__).parents[1]
@@ -55,9 +57,9 @@ class Tally:
     def __init__(self) -> None:
         self.read, self.reasons = 0, Counter()
 
-    def judge(self, case: int, path: Path, read, expect) -> None:
+    def judge(self, case: int, path: Path, read, expect, sound=None) -> None:
         """`read()` must give what `expect()` gives, or refuse what it refuses, in one line that
-        begins with `path`.
+        begins with `path`. What only a wider reading can take must be `sound`.
         """
         try:
             wanted, wrong = expect(), None
@@ -70,7 +72,8 @@ class Tally:
             assert wrong, f"case {case}: valid, but {line!r}"
             self.refused(case, path, line, wrong.rows)
         else:
-            assert not wrong or isinstance(wrong, oracle.Unclear), f"case {case}: read as {found!r}"
+            unclear = isinstance(wrong, oracle.Unclear) or (wrong and sound and sound(found))
+            assert not wrong or unclear, f"case {case}: read as {found!r}"
             assert wrong or found == wanted, f"case {case}: read as {found!r}, not {wanted!r}"
             self.read += 1
 
@@ -80,8 +83,10 @@ class Tally:
         assert reason, f"case {case}: {line!r}"
         assert line.isprintable(), f"case {case}: {line!r}"
         assert len(line) < len(str(path)) + 500, f"case {case}: {len(line)} characters"
-        named = rows is None or any(
-            re.search(f":{re.escape(str(row))}(/|$)", place) for row in rows
+        named = (
+            rows is None
+            or not place
+            or any(re.search(f":{re.escape(str(row))}(/|$)", place) for row in rows)
         )
         assert named, f"case {case}: {line!r}, not in {rows}"
         self.reasons[re.sub(r"\d+", "N", " ".join(reason.split()[:3]))] += 1
@@ -118,19 +123,44 @@ def csv_meaning(path: Path, content: bytes, cells: int, judge):
 # Sudoku
 
 
-def sudokus(side: int) -> list[list[str]]:
-    options = {
-        "clues": None,
-        "min_guesses": 0,
-        "augment": False,
-        "source": "bank" if side == 9 else "generate",
-    }
-    task = Sudoku(side=side, train_puzzles=12, valid_puzzles=0, test_puzzles=0, **options)
+def sudoku_pairs(side: int) -> list[tuple[str, str]]:
+    options = {"train_puzzles": 12, "valid_puzzles": 0, "test_puzzles": 0}
+    task = tiny.sudoku(side=side, source="bank" if side == 9 else "generate", **options)
     part = task.load(0)["train"]
-    texts = zip(sudoku_rules.decode(part.inputs), sudoku_rules.decode(part.labels), strict=True)
+    texts = (tiny.sudoku_texts(tokens) for tokens in (part.inputs, part.labels))
+    return list(zip(*texts, strict=True))
+
+
+def sudokus(side: int) -> list[list[str]]:
     return [
-        ["made", q if n % 2 else q.replace(".", "0"), a, str(n)] for n, (q, a) in enumerate(texts)
+        ["made", q if n % 2 else q.replace(".", "0"), a, str(n)]
+        for n, (q, a) in enumerate(sudoku_pairs(side))
     ]
+
+
+def read_sudokus(path: Path, side: int | None):
+    """The rows of a file, with those that repeat others and those with several solutions."""
+    task = tiny.sudoku(side=side, source=str(path), **tiny.FILE)
+    table = open_table(path, task.looks, None, False)
+    records, notes = list(table.rows()), Picked("refuse")
+    form = task.form({path: (table, records)})
+    read = task.parsed(table, records, form, notes)
+    alphabet = form[path].alphabet
+    return sudoku_files.judged(read, task.facts.box, notes, alphabet, False)[0]
+
+
+def sudokus_hold(found: list, content: bytes, numbered: bool = True) -> bool:
+    """Each puzzle is one, stands in the file where it is said to, and its answer is legal."""
+    for row, inputs, labels in found:
+        side = round(len(inputs) ** 0.5)
+        question = "".join("?.123456789"[token] for token in inputs)
+        answer = "".join("?.123456789"[token] for token in labels)
+        if not oracle.sudoku(question, answer, side, BOX[side]):
+            return False
+        text = content if numbered else content.replace(b"\n", b" ")
+        if not oracle.written(text, row if numbered else 1, question, r"[^1-9]"):
+            return False
+    return bool(found)
 
 
 def fuzz_sudoku(directory: Path, cases: range) -> Tally:
@@ -141,9 +171,57 @@ def fuzz_sudoku(directory: Path, cases: range) -> Tally:
         tally.judge(
             case,
             path,
-            lambda path=path, side=side: rows_of(sudoku_rules.read(path, side)),
+            lambda path=path, side=side: rows_of(read_sudokus(path, side)),
             lambda path=path, content=content, side=side: csv_meaning(
                 path, content, side**2, lambda q, a: oracle.sudoku(q, a, side, BOX[side])
+            ),
+            lambda found, path=path, content=content: sudokus_hold(found, plain(path, content)),
+        )
+    return tally
+
+
+def plain(path: Path, content: bytes) -> bytes:
+    """What a file holds once it is unpacked."""
+    return oracle.unpacked(content) if content[:2] == b"\x1f\x8b" else content
+
+
+def sudoku_forms(pairs: list[tuple[str, str]]) -> dict[str, bytes]:
+    """The other forms in which people keep puzzles of side 4."""
+    questions = [q for q, _ in pairs]
+    blocks = ["\n".join(q[i : i + 4] for i in range(0, 16, 4)) for q in questions]
+    objects = [json.dumps({"puzzle": q, "solution": a}) for q, a in pairs]
+    cells = [",".join((q + a).replace(".", "0")) for q, a in pairs]
+    games = "".join(f'<game data="{q.replace(".", "0")}"/>\n' for q in questions)
+    texts = {
+        "apart.csv": "quiz;answer\n" + "\n".join(f"{' '.join(q)};{' '.join(a)}" for q, a in pairs),
+        "bare.txt": "\n".join(questions),
+        "cells.csv": "\n".join(cells),
+        "blocks.sdk": "#Atitle\n" + "\n\n".join(blocks) + "\n",
+        "rows.jsonl": "\n".join(objects),
+        "list.json": "[" + ",\n".join(objects) + "]",
+        "games.xml": f"<opensudoku>{games}</opensudoku>",
+    }
+    return {name: text.encode() for name, text in texts.items()}
+
+
+def fuzz_forms(directory: Path, cases: range) -> Tally:
+    tally, pairs = Tally(), sudoku_pairs(4)
+    packs = [bytes, bytes, bytes, gzip.compress, bz2.compress, lzma.compress]
+    for case in cases:
+        rng = fuzz.generator(6, case)
+        good = sudoku_forms([pairs[i] for i in rng.integers(len(pairs), size=3)])
+        name = fuzz.pick(rng, sorted(good))
+        text = fuzz.spoilt(rng, good[name], fuzz.BYTES, most=1)
+        content = fuzz.pick(rng, packs)(text)
+        path = directory / name
+        path.write_bytes(content)
+        tally.judge(
+            case,
+            path,
+            lambda path=path: rows_of(read_sudokus(path, None)),
+            lambda: (_ for _ in ()).throw(oracle.Wrong),
+            lambda found, text=text, name=name: sudokus_hold(
+                found, text, not name.endswith(("xml", "list.json"))
             ),
         )
     return tally
@@ -152,27 +230,45 @@ def fuzz_sudoku(directory: Path, cases: range) -> Tally:
 # Mazes
 
 
-MAZE = Maze(
-    side=5,
-    source="generate",
-    train_puzzles=12,
-    valid_puzzles=0,
-    test_puzzles=0,
-    style="random",
-    wall=0.3,
-    min_path=4,
-    ties="unique",
-    augment=False,
-)
+MAZE = {"side": 5, "wall": 0.3, "min_path": 4, "ambiguous": "keep"}
 
 
 def mazes() -> list[list[str]]:
-    part = MAZE.load(0)["train"]
+    counts = {"train_puzzles": 12, "valid_puzzles": 0, "test_puzzles": 0}
+    part = tiny.maze(**MAZE | counts).load(0)["train"]
     texts = [
         ["".join("?# SGo"[token] for token in row) for row in cells.tolist()]
         for cells in part.rows()[:2]
     ]
     return [["made", q, a, str(n)] for n, (q, a) in enumerate(zip(*texts, strict=True))]
+
+
+def read_mazes(path: Path):
+    """The rows of a file, with those that repeat others; and how they are written."""
+    task = tiny.maze(source=str(path), **MAZE | tiny.FILE)
+    table = open_table(path, task.looks, None, True)
+    records, notes = list(table.rows()), Picked("refuse")
+    form = task.form({path: (table, records)})
+    read = task.parsed(table, records, form, notes)
+    alphabet = form[path][0]
+    return maze_files.judged(read, task.facts.grid, alphabet, notes)[0], alphabet
+
+
+def mazes_hold(path: Path, content: bytes) -> bool:
+    """Each maze is one, with a path for an answer, and stands in the file where it is said to."""
+    found, alphabet = read_mazes(path)
+    lines = re.split(r"\r?\n", content.decode("utf-8", "replace"))
+    for row, inputs, labels in rows_of(found):
+        plain_texts = ["".join("?# SGo"[t] for t in tokens if t) for tokens in (inputs, labels)]
+        written = ["".join(("?" + alphabet)[t] for t in tokens if t) for tokens in (inputs, labels)]
+        near = "".join(lines[row - 1 : row + 12])
+        side = round(len(plain_texts[0]) ** 0.5)
+        square = side * side == len(plain_texts[0])
+        if square and not oracle.maze(*plain_texts, side) and 0 not in inputs:
+            return False
+        if written[0].replace('"', '""') not in near:
+            return False
+    return len(found.rows) > 0
 
 
 def fuzz_maze(directory: Path, cases: range) -> Tally:
@@ -182,10 +278,11 @@ def fuzz_maze(directory: Path, cases: range) -> Tally:
         tally.judge(
             case,
             path,
-            lambda path=path: rows_of(MAZE.read(path)),
+            lambda path=path: rows_of(read_mazes(path)[0]),
             lambda path=path, content=content: csv_meaning(
                 path, content, 25, lambda q, a: oracle.maze(q, a, 5)
             ),
+            lambda found, path=path, content=content: mazes_hold(path, plain(path, content)),
         )
     return tally
 
@@ -332,11 +429,12 @@ def fuzz_folder(directory: Path, cases: range) -> Tally:
 
 FUZZERS = {
     "sudoku": (fuzz_sudoku, 40),
+    "forms": (fuzz_forms, 20),
     "maze": (fuzz_maze, 17),
     "arc": (fuzz_arc, 7),
     "folder": (fuzz_folder, 35),
 }
-REASONS_OF_FEW = {"sudoku": 15, "maze": 12, "arc": 6, "folder": 22}
+REASONS_OF_FEW = {"sudoku": 15, "forms": 8, "maze": 12, "arc": 6, "folder": 22}
 
 
 @pytest.fixture
@@ -376,8 +474,8 @@ def judge_all(name: str, directory: Path, cases: range, counted: Callable) -> No
 
 
 TASKS = {
-    "sudoku": {"side": 4, "clues": None, "min_guesses": 0},
-    "maze": {"side": 5, "style": "random", "wall": 0.3, "min_path": 4, "ties": "unique"},
+    "sudoku": tiny.SUDOKU | {"side": 4},
+    "maze": tiny.MAZE | {"side": 5, "wall": 0.3, "min_path": 4},
     "arc": {"canvas": 8, "copies": 3, "translate": True},
 }
 
@@ -387,8 +485,8 @@ def options(name: str, train: int | None, test: int | None, **changes) -> dict:
         {} if name == "arc" else {"valid_puzzles": 2}
     )
     return (
-        {"name": name, "seed": 0, "source": "generate", "augment": True}
-        | TASKS[name]
+        TASKS[name]
+        | {"name": name, "seed": 0, "source": "generate", "augment": True}
         | counts
         | changes
     )
@@ -546,7 +644,7 @@ def measure(directory: Path) -> None:
     readers = {".json": lambda path: arc_read.read_source([str(path)] * 4), "": folder.read}
     for path in sorted(directory.iterdir()):
         try:
-            readers.get(path.suffix, lambda path: sudoku_rules.read(path, 9))(path)
+            readers.get(path.suffix, lambda path: read_sudokus(path, 9))(path)
         except UserError as error:
             print(f"{peak() - before:,} bytes after {error}", file=sys.stderr)
         else:

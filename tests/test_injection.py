@@ -21,17 +21,17 @@ from omegaconf import OmegaConf
 
 import train
 from conf.schema import Config, plain, typed
-from data import arc_read, sources
+from data import arc_read
 from data import dataset as folder
 from data.registry import load_task, make_task
-from eval import exported, solve
-from eval.export import share, write
+from eval import solve
+from eval.export import share
 from eval.load import open_run
 from tests import tiny
 from tests.marks import hostile
 from tests.test_fuzz import FACTS, grouped
 from tests.test_train import TASKS
-from tinyreason import earlier
+from tinyreason import earlier, exported
 from tinyreason.errors import UserError
 from tinyreason.run.folder import RunFolder, read_config
 
@@ -441,9 +441,13 @@ def run(tmp_path_factory) -> Path:
 
 
 def words_of_solve(run: Path) -> Any:
-    nothing = dict.fromkeys(("source", "max_puzzles", "segments", "halt", "batch", "votes", "json"))
+    nothing = dict.fromkeys(
+        ("source", "max_puzzles", "segments", "halt", "batch", "votes", "json", "puzzle", "answers")
+    )
     return OmegaConf.create(
-        nothing | {"run": str(run), "split": "test", "device": "cpu", "weights": "ema"}
+        nothing
+        | {"run": str(run), "split": "test", "device": "cpu", "weights": "ema"}
+        | {"checkpoint": "last", "embedding": "own"}
     )
 
 
@@ -469,7 +473,7 @@ def test_a_spoilt_run_is_evaluated_as_it_is_or_refused(run, capsys):
 @pytest.fixture(scope="module")
 def shared(run, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("shared")
-    write(out, *share(open_run(run), "ema"))
+    exported.write(out, *share(open_run(run)))
     stated = json.loads((out / exported.CONFIG).read_text())
     (out / exported.CONFIG).write_text(json.dumps(stated | {"made": {"run": "tiny"}}))
     return out
@@ -579,13 +583,11 @@ def test_a_file_name_is_a_name(name, tmp_path):
         "test": [{"input": [[1]], "output": [[2]]}],
     }
     (tmp_path / f"{name}.json").write_text(json.dumps(task))
-    (tmp_path / f"{name}.csv").write_text(
-        "question,answer\n" + "1234" * 4 + "," + "1234" * 4 + "\n"
-    )
+    (tmp_path / f"{name}.csv").write_text("question,answer\n.234341221434321,1234341221434321\n")
     with nothing_happens(tmp_path):
         found = refused_or(arc_read.read_source, str(tmp_path))
         assert found is None or found[1][0].id == name
-        assert refused_or(sources.read_csv, tmp_path / f"{name}.csv", 16)
+        assert refused_or(tiny.read_sudokus, tmp_path / f"{name}.csv", 4)
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,10 @@ import pytest
 
 import train
 from conf.schema import Config, typed
-from eval.export import share, write
-from eval.exported import FORMAT
+from eval.export import share
 from eval.load import open_run
 from tests.keep import KEPT, attempt
+from tinyreason.exported import FORMAT, write
 from tinyreason.run.folder import read_config
 
 RUNS = sorted(path.parent for path in KEPT.glob("*/*/config.yaml"))
@@ -61,7 +61,7 @@ def test_a_kept_export_gives_the_answers_of_the_run_that_it_was_made_of(export, 
     kept = json.loads((export.parent / "trm/answers.json").read_text())
     assert_same_answers(export, "ema", kept)
     again, trained = tmp_path / "again", open_run(export)
-    write(again, *share(trained, "ema"))  # as this version shares it
+    write(again, *share(trained))  # as this version shares it
     assert_same_answers(again, "ema", kept)
     assert open_run(again).config == trained.config
     assert json.loads((again / "config.json").read_text())["format"] == FORMAT

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 from data import maze_engine as engine
-from data import maze_rules as rules
-from data.maze import Maze
-from data.maze_rules import GOAL, OPEN, PATH, START, WALL
+from data import maze_files
+from data.maze import turning
+from tests.tiny import maze, read_mazes
 from tinyreason.errors import UserError
 from tinyreason.puzzle import Rows
+from tinyreason.rules import maze as rules
+from tinyreason.rules.maze import CHARACTERS, GOAL, OPEN, PATH, START, WALL
 
 PUBLISHED = Path(__file__).parents[2] / "shared" / "puzzles" / "maze"
 PUBLISHED_SHA256 = {
@@ -26,25 +28,9 @@ PUBLISHED_SHA256 = {
     ),
 }
 GENERATED_SHA256 = "b8444cfac98af5b692ddb5640b8bca0a2c0dedee5277e3682572333e71313d4b"
-OPTIONS = {
-    "side": 10,
-    "source": "generate",
-    "train_puzzles": 200,
-    "valid_puzzles": 20,
-    "test_puzzles": 60,
-    "style": "random",
-    "wall": 0.35,
-    "min_path": 16,
-    "ties": "unique",
-    "augment": False,
-}
 needs_published = pytest.mark.skipif(
     not PUBLISHED.is_dir(), reason="the published mazes are not beside the checkout"
 )
-
-
-def maze(**options) -> Maze:
-    return Maze(**{**OPTIONS, **options})
 
 
 def sha(array: np.ndarray) -> str:
@@ -54,7 +40,7 @@ def sha(array: np.ndarray) -> str:
 def grids(*texts: str) -> np.ndarray:
     """Tokens of mazes written as rows joined by '/'."""
     flat = [text.replace("/", "") for text in texts]
-    return rules.encode(flat, len(flat[0]))
+    return maze_files.encode(flat, CHARACTERS)
 
 
 def slow_search(inputs: np.ndarray) -> tuple[list[int], int]:
@@ -89,7 +75,9 @@ def drawn_path(label: np.ndarray) -> set[int]:
 
 @needs_published
 def test_the_published_files_give_the_published_arrays():
-    splits = maze(side=30, source=str(PUBLISHED), train_puzzles=None, test_puzzles=None).load(0)
+    splits = maze(
+        side=30, source=str(PUBLISHED), train_puzzles=None, valid_puzzles=0, test_puzzles=None
+    ).load(0)
     for name, (inputs, labels) in PUBLISHED_SHA256.items():
         assert sha(splits[name].inputs) == inputs
         assert sha(splits[name].labels) == labels
@@ -98,23 +86,27 @@ def test_the_published_files_give_the_published_arrays():
 
 @needs_published
 def test_the_tie_break_gives_all_published_answers():
-    splits = maze(side=30, source=str(PUBLISHED), train_puzzles=None, test_puzzles=None).load(0)
+    splits = maze(
+        side=30, source=str(PUBLISHED), train_puzzles=None, valid_puzzles=0, test_puzzles=None
+    ).load(0)
     inputs, labels = (
         np.concatenate([getattr(splits[s], k) for s in ("train", "test")])
         for k in ("inputs", "labels")
     )
     start, goal = (inputs == START).argmax(1), (inputs == GOAL).argmax(1)
-    to_goal = engine.distances((inputs != WALL).reshape(-1, 30, 30), goal)
-    found = engine.shortest_path(to_goal, start)
+    to_goal = rules.distances((inputs != WALL).reshape(-1, 30, 30), goal)
+    found = engine.shortest_path(to_goal, start, (30, 30))
     assert (found == (labels >= START)).all(1).sum() == 2000
     assert found.sum(1).min() == 110
-    other = engine.shortest_path(to_goal, start, np.random.Generator(np.random.PCG64(0)))
+    other = engine.shortest_path(to_goal, start, (30, 30), np.random.Generator(np.random.PCG64(0)))
     assert not (other == found).all(1).any()  # none of them has a single shortest path
 
 
 @needs_published
 def test_published_answers_are_valid_and_optimal_and_a_damaged_one_is_not():
-    task = maze(side=30, source=str(PUBLISHED), train_puzzles=None, test_puzzles=None)
+    task = maze(
+        side=30, source=str(PUBLISHED), train_puzzles=None, valid_puzzles=0, test_puzzles=None
+    )
     test = task.load(0)["test"]
     assert all(result.all() for result in task.check(test.inputs, test.labels).values())
     broken = test.labels.copy()
@@ -126,7 +118,7 @@ def test_published_answers_are_valid_and_optimal_and_a_damaged_one_is_not():
 @needs_published
 def test_rows_that_are_left_over_can_validate():
     task = maze(
-        side=30, source=str(PUBLISHED), train_puzzles=900, valid_puzzles=300, test_puzzles=None
+        side=30, source=str(PUBLISHED), train_puzzles=900, valid_puzzles="auto", test_puzzles=None
     )
     splits, again, other = task.load(1), task.load(1), task.load(2)
     assert [len(splits[name]) for name in ("train", "valid", "test")] == [900, 100, 1000]
@@ -180,7 +172,7 @@ def test_a_perfect_maze_is_a_tree_that_reaches_every_open_cell(side):
     )
     assert (mazes.sum((1, 2)) == 2 * 16 - 1).all()  # 4 x 4 rooms and the doors between them
     assert (joints == mazes.sum((1, 2)) - 1).all()
-    steps = engine.distances(mazes, mazes.reshape(100, -1).argmax(1))
+    steps = rules.distances(mazes, mazes.reshape(100, -1).argmax(1))
     assert ((steps < engine.FAR) == mazes.reshape(100, -1)).all()
 
 
@@ -188,7 +180,9 @@ def test_no_two_mazes_are_equal_up_to_symmetry():
     task = maze(side=4, min_path=5, wall=0.3, train_puzzles=300)
     mazes = np.concatenate([part.inputs for part in task.load(0).values()])
     assert len({task.key(m) for m in mazes}) == len(mazes) == 380
-    assert len({task.key(m[table]) for m in mazes for table in task.tables}) == len(mazes)
+    assert len({task.key(m[table]) for m in mazes for table in turning((4, 4), (4, 4))}) == len(
+        mazes
+    )
 
 
 def test_a_wish_that_cannot_be_met_ends_in_one_line():
@@ -204,7 +198,7 @@ def test_symmetries_are_the_numbered_ones_and_undone_by_their_inverse():
         grid.T,
         np.rot90(grid)[:, ::-1],
     ]
-    tables = engine.dihedral_tables(5)
+    tables = turning((5, 5), (5, 5))
     for k, table in enumerate(tables):
         assert (grid.ravel()[table] == expected[k].ravel()).all()
         assert (table[tables[engine.DIHEDRAL_INVERSE[k]]] == np.arange(25)).all()
@@ -307,7 +301,7 @@ def test_every_drawing_on_a_small_maze_is_judged_right_in_every_orientation():
     lengths = (answers == PATH).sum(1)
     expected = np.array([is_chain(inputs[0], answer) for answer in answers])
     assert sorted(lengths[expected]) == [4, 4, 6]
-    for table in task.tables:
+    for table in turning((4, 4), (4, 4)):
         found = task.check(np.repeat(inputs, len(answers), 0)[:, table], answers[:, table])
         assert (found["valid"] == expected).all()
         assert (found["optimal"] == (expected & (lengths == 4))).all()
@@ -351,14 +345,14 @@ GOOD = "S  # # #   G#   ", "S  #o# #oooG#   "
 @pytest.mark.parametrize(
     ("question", "answer", "why"),
     [
-        (GOOD[0].replace("#", "x"), GOOD[1], "question has a character"),
-        (GOOD[0].replace("#", "\u00e9"), GOOD[1], "question has a character"),
-        (GOOD[0].replace("#", "\u65e5"), GOOD[1], "question has a character"),
-        (GOOD[1], GOOD[1], "question has a character"),
-        (GOOD[0], GOOD[1].replace("#", "O"), "answer has a character"),
-        (GOOD[0].replace("S", " "), GOOD[1].replace("S", " "), "exactly one S"),
-        (GOOD[0].replace("G", "S"), GOOD[1].replace("G", "S"), "exactly one S"),
-        (GOOD[0].replace("G", " "), GOOD[1].replace("G", " "), "exactly one G"),
+        (GOOD[0].replace("#", "x"), GOOD[1], "question has "),
+        (GOOD[0].replace("#", "\u00e9"), GOOD[1], "question has "),
+        (GOOD[0].replace("#", "\u65e5"), GOOD[1], "question has "),
+        (GOOD[1], GOOD[1], "question has "),
+        (GOOD[0], GOOD[1].replace("#", "O"), "answer has "),
+        (GOOD[0].replace("S", " "), GOOD[1].replace("S", " "), "exactly one 'S'"),
+        (GOOD[0].replace("G", "S"), GOOD[1].replace("G", "S"), "exactly one 'S'"),
+        (GOOD[0].replace("G", " "), GOOD[1].replace("G", " "), "exactly one 'G'"),
         (GOOD[0], GOOD[1].replace("#", " "), "answer differs from the question"),
         (GOOD[0], GOOD[1][:-1] + "#", "answer differs from the question"),
         (GOOD[0], GOOD[1].replace("#", "o"), "an 'o' on a cell that is not open"),
@@ -375,7 +369,7 @@ def test_a_malformed_row_is_refused_with_file_and_row(tmp_path, question, answer
         encoding="utf-8",
     )
     with pytest.raises(UserError) as caught:
-        maze(side=4).read(file)
+        read_mazes(file, 4)
     assert str(caught.value).startswith(f"{file}:4: ")
     assert why in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -383,7 +377,7 @@ def test_a_malformed_row_is_refused_with_file_and_row(tmp_path, question, answer
 
 def written(path: Path, mazes: list[tuple[np.ndarray, np.ndarray]]) -> Path:
     def text(array):
-        return bytes(rules.CHARACTERS[token - 1] for token in array).decode()
+        return "".join(CHARACTERS[token - 1] for token in array)
 
     lines = [f"own,{text(inputs)},{text(labels)},0\n" for inputs, labels in mazes]
     path.write_text("source,question,answer,rating\n" + "".join(lines), encoding="utf-8")
@@ -393,27 +387,25 @@ def written(path: Path, mazes: list[tuple[np.ndarray, np.ndarray]]) -> Path:
 def test_generated_mazes_survive_a_csv_and_one_file_is_split(tmp_path):
     part = maze().load(0)["train"]
     file = written(tmp_path / "all.csv", list(zip(part.inputs, part.labels, strict=True)))
-    again = maze().read(file)
+    again = read_mazes(file, 10)
     assert (again.inputs == part.inputs).all()
     assert (again.labels == part.labels).all()
     splits = maze(source=str(file), train_puzzles=None).load(0)
-    assert {name: len(p) for name, p in splits.items()} == {"test": 60, "train": 140, "valid": 0}
-    with pytest.raises(
-        UserError, match=r"task.train_puzzles=200: .*all.csv has 140 of its 200 rows left"
-    ):
+    assert {name: len(p) for name, p in splits.items()} == {"test": 60, "train": 120, "valid": 20}
+    with pytest.raises(UserError, match=r"= 280, but .*all.csv has 200 puzzles"):
         maze(source=str(file)).load(0)
-    with pytest.raises(UserError, match=r"task\.test_puzzles: say how many"):
-        maze(source=str(file), test_puzzles=None).load(0)
 
 
 def test_a_test_maze_that_is_a_turned_training_maze_is_refused(tmp_path):
-    task = maze(source=str(tmp_path), train_puzzles=None, test_puzzles=None)
+    task = maze(source=str(tmp_path), train_puzzles=None, valid_puzzles=0, test_puzzles=None)
     train = maze().load(0)["train"]
     pairs = list(zip(train.inputs, train.labels, strict=True))
     written(tmp_path / "train.csv", pairs[:100])
-    table = task.tables[5]
+    table = turning((10, 10), (10, 10))[5]
     written(tmp_path / "test.csv", [*pairs[100:110], (pairs[40][0][table], pairs[40][1][table])])
     with pytest.raises(UserError) as caught:
         task.load(0)
-    assert str(caught.value).startswith(f"{tmp_path / 'test.csv'}:12: a test maze")
-    assert str(caught.value).endswith("train.csv:42")
+    assert str(caught.value).startswith(
+        f"{tmp_path / 'test.csv'}:12: up to symmetry the puzzle of "
+    )
+    assert "train.csv:42, " in str(caught.value)

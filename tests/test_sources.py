@@ -5,37 +5,32 @@ line.
 import gzip
 import io
 import json
-import os
 import sys
 import types
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from data import dataset as folder
-from data import sources
+from data import picked, sources
 from data.build import build
 from data.maze import Maze
+from tests import tiny
 from tinyreason.errors import UserError
 from tinyreason.puzzle import Facts, Puzzles
 
 SHARED = Path(__file__).parents[2] / "shared" / "puzzles"
 HEADER = b"source,question,answer,rating\n"
-OPTIONS = {
+OPTIONS = tiny.MAZE | {
     "side": 8,
-    "source": "generate",
     "train_puzzles": 20,
     "valid_puzzles": 5,
     "test_puzzles": 10,
-    "style": "random",
     "wall": 0.3,
     "min_path": 10,
-    "ties": "unique",
-    "augment": False,
 }
+AUTO = dict.fromkeys(("train", "valid", "test"), "auto")
 TASK = {"name": "maze", "seed": 3, **OPTIONS}
 
 
@@ -55,126 +50,26 @@ def csv_file(directory: Path, content: bytes, name: str = "train.csv") -> Path:
     return path
 
 
-# CSV
-
-
-@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz"])
-def test_rows_come_back_as_written(tmp_path, name):
-    content = HEADER + b"x,  ab,cd  ,0\r\n" + b'"a,""b",1234,"    ",0\n' + b"x,    ,5678,"
-    path = csv_file(tmp_path, content, name)
-    assert sources.read_csv(path, 4) == [
-        (2, "  ab", "cd  "),
-        (3, "1234", "    "),
-        (4, "    ", "5678"),
-    ]
-
-
-def test_columns_are_found_by_name_and_a_byte_order_mark_is_accepted(tmp_path):
-    path = csv_file(tmp_path, b"\xef\xbb\xbfanswer,extra,question\n12,x,..\n")
-    assert sources.read_csv(path, 2) == [(2, "..", "12")]
-
-
-@pytest.mark.parametrize(
-    ("content", "row", "why"),
-    [
-        (b"", 1, "no header"),
-        (b"\n" + HEADER, 1, "no header"),
-        (b"source,question,rating\nx,..,0\n", 1, "0 columns named 'answer'"),
-        (b"question,answer,question\n..,12,..\n", 1, "2 columns named 'question'"),
-        (HEADER, None, "no puzzles"),
-        (HEADER + b"x,..,12,0\nx,...,12,0\n", 3, "question has 3 characters, not 2"),
-        (HEADER + b"x,..,1,0\n", 2, "answer has 1 characters, not 2"),
-        (HEADER + b"x,..,12\n", 2, "3 fields, the header has 4"),
-        (HEADER + b"x,..,12,0,9\n", 2, "5 fields"),
-        (HEADER + b"x,..,12,0\n\nx,..,12,0\n", 3, "0 fields"),
-        (HEADER + b"x,..,12,0\nx,.\0,12,0\n", 3, "NUL"),
-        (HEADER + b"x,..,12,0\nx,.\xff,12,0\n", 3, "not UTF-8"),
-        ((HEADER + b"x,..,12,0\n").decode().encode("utf-16"), 1, "NUL"),
-        (HEADER + b"x,..,12,0\n" + b'x,"..,12,0\n', 3, "unexpected end of data"),
-        (HEADER + b'x,".."a,12,0\n', 2, "',' expected after"),
-        (HEADER + b"x,..,12,0\rx,..,12,0\n", 2, "new-line character"),
-        (HEADER + b"x,..,12,0\nx,..,12," + b"0" * 200_000, 3, "longer than 100000 bytes"),
-        (
-            HEADER + b'"' + (b"x" * 90_000 + b"\n") * 3 + b'",..,12,0\n',
-            3,
-            "field larger than field limit",
-        ),
-    ],
-)
-@pytest.mark.parametrize("name", ["bad.csv", "bad.csv.gz"])
-def test_a_malformed_csv_is_refused_with_file_and_row(tmp_path, name, content, row, why):
-    path = csv_file(tmp_path, content, name)
-    line = refusal(sources.read_csv, path, 2)
-    assert line.startswith(f"{path}:{row}: " if row else f"{path}: ")
-    assert why in line
-
-
-def test_damaged_or_lying_compression_is_refused(tmp_path):
-    whole = gzip.compress(HEADER + b"x,..,12,0\n" * 1000)
-    for content in (whole[:-20], b"not gzip at all", whole[:40] + bytes(8) + whole[48:]):
-        path = tmp_path / "bad.csv.gz"
-        path.write_bytes(content)
-        assert ": cannot be read: " in refusal(sources.read_csv, path, 2)
-
-
-def test_a_file_too_large_is_refused_before_it_fills_the_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr(sources, "MAX_BYTES", 1 << 30)
-    huge = tmp_path / "huge.csv"
-    with huge.open("wb") as file:
-        file.truncate((1 << 30) + 1)  # sparse
-    assert refusal(sources.read_csv, huge, 2) == f"{huge}: larger than 1 GiB"
-    monkeypatch.setattr(sources, "MAX_BYTES", 100)
-    bomb = csv_file(tmp_path, HEADER + b"x,..,12,0\n" * 1000, "bomb.csv.gz")
-    assert bomb.stat().st_size < 100
-    assert "once decompressed" in refusal(sources.read_csv, bomb, 2)
-
-
-def test_what_is_not_a_regular_file_is_not_opened(tmp_path):
-    os.mkfifo(tmp_path / "pipe.csv")  # opening it would wait for ever
-    assert "not a file" in refusal(sources.read_csv, tmp_path / "pipe.csv", 2)
-
-
-@settings(max_examples=300, deadline=None)
-@given(st.binary(max_size=200))
-def test_arbitrary_bytes_are_rows_or_one_line(tmp_path_factory, content):
-    path = csv_file(tmp_path_factory.getbasetemp(), HEADER + content, "fuzz.csv")
-    try:
-        rows = sources.read_csv(path, 2)
-    except UserError as error:
-        rows, line = [], str(error)
-        refused = line.startswith(str(path)) and "\n" not in line
-    else:
-        refused = False
-    assert refused or (
-        rows and all(len(question) == len(answer) == 2 for _, question, answer in rows)
-    )
-
-
-@pytest.mark.skipif(not SHARED.is_dir(), reason="the published puzzles are not beside the checkout")
-def test_published_files_are_read_whole():
-    assert len(sources.read_csv(SHARED / "sudoku" / "test.csv.gz", 81)) == 13_913
-    assert sources.read_csv(SHARED / "maze" / "test.csv", 900)[-1][0] == 1001
-
-
 # Names
 
 
 def test_a_directory_a_pair_and_a_single_file_name_their_files(tmp_path):
     train, test = csv_file(tmp_path, HEADER), csv_file(tmp_path, HEADER, "test.csv.gz")
     for source in (str(tmp_path), tmp_path, [str(train), test]):
-        assert sources.split_files(source) == (train, test)
+        assert sources.files_of(sources.resolve(source)) == {"train": train, "test": test}
         assert not sources.is_folder(source)
-    assert sources.split_files(str(train)) == (train, None)
+    assert sources.files_of(train) == {"all": train}
+    valid = csv_file(tmp_path, HEADER, "valid.csv")
+    files = sources.files_of(tmp_path)
+    assert files == {"train": train, "valid": valid, "test": test}
 
 
 def test_what_is_missing_or_ambiguous_is_named(tmp_path):
-    assert "no train.csv, train.csv.gz or train/dataset.json" in refusal(
-        sources.split_files, tmp_path
-    )
+    assert "no train.csv, train.csv.gz or train/dataset.json" in refusal(sources.files_of, tmp_path)
     train = csv_file(tmp_path, HEADER)
-    assert refusal(sources.split_files, tmp_path).startswith(f"{tmp_path}: no test.csv")
+    assert refusal(sources.files_of, tmp_path).startswith(f"{tmp_path}: no test.csv")
     csv_file(tmp_path, HEADER, "train.csv.gz")
-    assert "holds both train.csv and train.csv.gz" in refusal(sources.split_files, tmp_path)
+    assert "holds both train.csv and train.csv.gz" in refusal(sources.files_of, tmp_path)
     assert "a list of two files" in refusal(sources.resolve, [train])
     line = refusal(sources.resolve, "no/such/place")
     assert line.startswith("task.source='no/such/place': no such file or directory")
@@ -219,7 +114,7 @@ def test_the_hub_is_asked_for_data_files_only(tmp_path, monkeypatch):
     )
     assert sources.resolve("hub:own_er/na.me-1@refs/pr/1") == tmp_path
     sources.resolve("hub:owner/name")
-    patterns = ["*.csv", "*.json", "*.npy", "*.gz"]
+    patterns = ["*.csv", "*.json", "*.npy", "*.gz", "*.parquet"]
     kept = {"repo_type": "dataset", "allow_patterns": patterns}
     assert asked == [
         (("own_er/na.me-1",), {**kept, "revision": "refs/pr/1"}),
@@ -244,21 +139,47 @@ def test_a_missing_extra_and_a_failed_download_are_named(monkeypatch):
 
 
 def test_choices_are_disjoint_seeded_and_in_file_order():
-    counts = {"test_puzzles": 20, "train_puzzles": 50, "valid_puzzles": 100}
-    chosen = sources.choose(100, counts, 0, Path("x.csv"))
+    counts = {"test": 20, "train": 50, "valid": 30}
+    chosen = picked.choose(100, counts, 0)
     assert [len(rows) for rows in chosen.values()] == [20, 50, 30]
     assert sorted(np.concatenate(list(chosen.values()))) == list(range(100))
     assert all((np.diff(rows) > 0).all() for rows in chosen.values())
-    again, other = (
-        sources.choose(100, counts, seed, Path("x.csv"))["test_puzzles"].tolist() for seed in (0, 1)
-    )
-    assert again == chosen["test_puzzles"].tolist() != other
-    whole = sources.choose(100, {"train_puzzles": None, "valid_puzzles": 5}, 0, Path("x.csv"))
-    assert (whole["train_puzzles"] == np.arange(100)).all()
-    assert len(whole["valid_puzzles"]) == 0
-    assert "task.train_puzzles=101: x.csv has 100" in refusal(
-        sources.choose, 100, {"train_puzzles": 101}, 0, Path("x.csv")
-    )
+    again, other = (picked.choose(100, counts, seed)["test"].tolist() for seed in (0, 1))
+    assert again == chosen["test"].tolist() != other
+
+
+@pytest.mark.parametrize(
+    ("total", "counts", "fitted"),
+    [
+        (24, {"train": None, "valid": 4, "test": 4}, {"train": 16, "valid": 4, "test": 4}),
+        (
+            24,
+            {"train": "auto", "valid": "auto", "test": "auto"},
+            {"train": 18, "valid": 2, "test": 4},
+        ),
+        (24, {"train": 10, "valid": "auto", "test": None}, {"train": 10, "valid": 2, "test": 12}),
+        (
+            3,
+            {"train": "auto", "valid": "auto", "test": "auto"},
+            {"train": 3, "valid": 0, "test": 0},
+        ),
+        (
+            10**6,
+            {"train": "auto", "valid": "auto", "test": "auto"},
+            {"train": 1000, "valid": 256, "test": 1000},
+        ),
+        (24, {"test": "auto"}, {"test": 24}),
+        (24, {"train": "auto", "valid": 0}, {"train": 24, "valid": 0}),
+    ],
+)
+def test_counts_that_nobody_gave_fit_the_file(total, counts, fitted):
+    assert picked.fit(total, counts, "x.csv") == fitted
+
+
+def test_counts_that_were_given_are_refused_together():
+    line = refusal(picked.fit, 24, {"train": 20, "valid": 4, "test": 4}, "x.csv")
+    told = "task.train_puzzles=20 + task.valid_puzzles=4 + task.test_puzzles=4 = 28"
+    assert line == f"{told}, but x.csv has 24 puzzles; ask for fewer, or null"
 
 
 # The folder on disk
@@ -545,10 +466,8 @@ def test_the_same_seed_builds_the_same_bytes(tmp_path):
 def test_a_folder_of_another_task_or_size_is_refused(tmp_path, built):
     build(TASK, tmp_path / "mazes")
     other = Maze(**{**OPTIONS, "side": 9, "source": str(tmp_path / "mazes")})
-    assert "not a data set of 9 x 9 mazes" in refusal(other.load, 0)
-    assert "not a data set of 8 x 8 mazes" in refusal(
-        Maze(**{**OPTIONS, "source": str(built)}).load, 0
-    )
+    assert "not mazes of task.side=9: it has 8 x 8 cells" in refusal(other.load, 0)
+    assert "not mazes of task.side=8" in refusal(Maze(**{**OPTIONS, "source": str(built)}).load, 0)
 
 
 def test_a_folder_with_a_wrong_maze_is_refused_with_its_number(tmp_path):

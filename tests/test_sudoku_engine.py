@@ -14,8 +14,8 @@ from scipy.stats import chisquare
 from data import sudoku_symmetry as symmetry
 from data.sudoku_board import BOX, board
 from data.sudoku_generate import distinct, full_grid, make
-from data.sudoku_rules import encode, legal
 from data.sudoku_solve import UndecidedError, count_solutions, search, solve
+from tinyreason.rules.sudoku import legal
 
 PUBLISHED = Path(__file__).parents[2] / "shared" / "puzzles" / "sudoku"
 needs_published = pytest.mark.skipif(
@@ -189,7 +189,7 @@ def test_clues(side: int, clues: int):
     inputs, labels = distinct(side, 10, clues, 0, random(1), set())
     assert ((inputs > 1).sum(1) == clues).all()
     assert [count_solutions(side, row) for row in (inputs - 1).tolist()] == [1] * 10
-    assert legal(labels, side).all()
+    assert legal(labels, BOX[side]).all()
 
 
 def test_min_guesses():
@@ -200,7 +200,7 @@ def test_min_guesses():
 def test_full_grids_are_of_many_classes():
     """Randomised solving, not the symmetries of one grid."""
     grids = tokens([full_grid(6, random(seed)) for seed in range(100)])
-    assert legal(grids, 6).all()
+    assert legal(grids, BOX[6]).all()
     assert len(np.unique(symmetry.key(grids, grids, 6))) > 15
 
 
@@ -217,7 +217,7 @@ def test_symmetries(side: int):
     drawn = symmetry.draw(len(inputs), side, random(4))
     moved, answers = drawn.apply(inputs), drawn.apply(labels)
     assert (moved != inputs).any(1).mean() > 0.95
-    assert legal(answers, side).all()
+    assert legal(answers, BOX[side]).all()
     assert ((moved == answers) | (moved == 1)).all()
     assert ((moved > 1).sum(1) == (inputs > 1).sum(1)).all()
     assert (drawn.inverse().apply(moved) == inputs).all()
@@ -243,7 +243,10 @@ def test_key_separates():
 @needs_published
 def test_key_merges_no_published_puzzles():
     rows = published("test_2k.csv", 2000)
-    inputs, labels = (encode([row[name] for row in rows], 9) for name in ("question", "answer"))
+    inputs, labels = (
+        np.array([[".123456789".index(c) + 1 for c in row[name]] for row in rows], np.uint8)
+        for name in ("question", "answer")
+    )
     assert len(np.unique(symmetry.key(inputs, labels, 9))) == 2000
 
 

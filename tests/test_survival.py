@@ -25,6 +25,7 @@ import torch
 import train
 from tests import tiny
 from tests.marks import hostile
+from tinyreason.device import pick_device
 from tinyreason.errors import UserError
 from tinyreason.run import checkpoint
 from tinyreason.run.deterministic import deterministic
@@ -330,7 +331,7 @@ def fresh(name: str, *more: str) -> train.Trainer:
     task, splits = train.load_task(config.task)
     torch.manual_seed(0)
     stream = train.Stream(splits["train"], task.augment, 0)
-    return train.Trainer(config, task.facts, stream, train.pick_device(config.device))
+    return train.Trainer(config, task.facts, stream, pick_device(config.device))
 
 
 SOME, OTHERS = [4, 13], [*range(4), *range(5, 13), *range(14, 20)]  # of the 20 steps

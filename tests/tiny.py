@@ -10,11 +10,16 @@ from omegaconf import DictConfig
 
 from conf.cli import composed
 from conf.schema import Config, typed
+from data.from_files import FromFiles
+from data.maze import Maze
+from data.picked import Picked
+from data.sudoku import Sudoku
 from tinyreason.halting import HaltingConfig
 from tinyreason.models import ModelConfig, Read, RecursiveModel, State, make_model
 from tinyreason.noise import NoNoise
 from tinyreason.puzzle import IGNORE, Batch, Facts
 from tinyreason.recursion import GRADIENTS, Depth, Gradient, GradientConfig, make_gradient
+from tinyreason.rules.sudoku import DIGITS
 from tinyreason.segment import Carry, Trace
 from tinyreason.segment import segment as library_segment
 from tinyreason.trainer import Trainer
@@ -128,3 +133,70 @@ def steps(trainer: Trainer, count: int) -> Trainer:
 
 def halting_config(rule: str, segments: int = 16, exploration: float = 0.0) -> HaltingConfig:
     return HaltingConfig(rule, segments, exploration)
+
+
+SUDOKU = {
+    "side": 6,
+    "box": None,
+    "source": "generate",
+    "train_puzzles": 60,
+    "valid_puzzles": 10,
+    "test_puzzles": 30,
+    "columns": None,
+    "clues": None,
+    "min_guesses": 0,
+    "min_rating": None,
+    "max_rating": None,
+    "ambiguous": "drop",
+    "bad": "refuse",
+    "augment": True,
+}
+MAZE = {
+    "side": 10,
+    "source": "generate",
+    "train_puzzles": 200,
+    "valid_puzzles": 20,
+    "test_puzzles": 60,
+    "alphabet": None,
+    "grid": None,
+    "columns": None,
+    "ambiguous": "drop",
+    "bad": "refuse",
+    "style": "random",
+    "wall": 0.35,
+    "min_path": 16,
+    "ties": "unique",
+    "augment": False,
+}
+FILE = dict.fromkeys(("train_puzzles", "valid_puzzles", "test_puzzles"), "auto")
+
+
+def sudoku(**options) -> Sudoku:
+    return Sudoku(**SUDOKU | options)
+
+
+def maze(**options) -> Maze:
+    return Maze(**MAZE | options)
+
+
+def read_file(task: FromFiles, path: Path):
+    """All puzzles of a file, in its order."""
+    notes = Picked(task.bad)
+    found = task.parts({"all": path}, {"all": {"test": None}}, 0, notes)["test"]
+    task.notes = notes.told()
+    return found
+
+
+def read_sudokus(path: Path, side: int | None, **options):
+    return read_file(
+        sudoku(side=side, source=str(path), **FILE | {"ambiguous": "keep"} | options), path
+    )
+
+
+def read_mazes(path: Path, side: int | None = None, **options):
+    return read_file(maze(side=side, source=str(path), **FILE | options), path)
+
+
+def sudoku_texts(tokens, blank: str = ".") -> list[str]:
+    """One string a row of tokens (N, S)."""
+    return ["".join((blank + DIGITS)[token - 1] for token in row) for row in tokens.tolist()]

@@ -21,10 +21,17 @@ ADDED = {  # options of a model that some saved configurations lack, and what wa
 ADDED_TO_RUNS = {  # options that are newer than some saved runs, and what those runs did
     "supervision.name": "last",
     "micro_batch": None,
+    "init": None,
     "resume_override": False,
     "deterministic": False,
     "checkpoint.keep_last": 3,
     "checkpoint.carry": "keep",
+}
+FILES = {"ambiguous": "drop", "bad": "refuse", "columns": None}  # of tasks, since 0.3
+ADDED_TO_TASKS = {
+    "sudoku": FILES | {"box": None, "min_rating": None, "max_rating": None},
+    "maze": FILES | {"alphabet": None, "grid": None},
+    "arc": {},
 }
 
 
@@ -34,7 +41,9 @@ def options(config: dict[str, Any]) -> dict[str, Any]:
     What is unknown stays as it is.
     """
     config = deepcopy(config)
-    model = config.get("model")
+    task, model = config.get("task"), config.get("model")
+    if isinstance(task, dict) and isinstance(task.get("name"), str):
+        config["task"] = ADDED_TO_TASKS.get(task["name"], {}) | task
     if not isinstance(model, dict):
         return config
     for old, new in RENAMED.items():
@@ -46,6 +55,22 @@ def options(config: dict[str, Any]) -> dict[str, Any]:
         config["gradient"] = gradient(model.pop("gradient"))
         config.setdefault("depth", {"name": "fixed"})
     return config
+
+
+def exported(config: dict[str, Any]) -> dict[str, Any]:
+    """The description of an export: formats 1 and 2 did not say what their tokens mean."""
+    config, task, facts = options(config), config.get("task"), config.get("facts")
+    if config.get("format") in (1, 2) and isinstance(task, dict) and isinstance(facts, dict):
+        config.setdefault("notation", notation(task.get("name"), facts.get("vocab_size")))
+        config.setdefault("identifiers", None)
+    return config
+
+
+def notation(rules: Any, vocab_size: Any) -> dict[str, Any]:
+    """How tasks were written before 0.3, when each had one alphabet."""
+    digits = ".123456789"[: vocab_size - 1] if isinstance(vocab_size, int) else ""
+    alphabet = {"sudoku": digits, "maze": "# SGo"}.get(rules, "")
+    return {"rules": rules, "alphabet": alphabet, "padded": False}
 
 
 def gradient(value: Any) -> dict[str, Any]:

@@ -108,6 +108,11 @@ class Optimizers:
         self.schedule = lambda step: schedule(step, config.warmup, steps, config.min_lr_ratio)
         self.optimizers = make_optimizers(model, config)
 
+    @property
+    def lr(self) -> float:
+        """Of the rule, at the last step."""
+        return self.config.lr * self.schedule(self.step_count)
+
     def norm(self) -> Tensor:
         """Of the gradient, puzzle embeddings included: finite if all of it is."""
         own = [p.grad for p in self.parameters if p.grad is not None]

@@ -9,6 +9,7 @@ the EMA, as in the references.
 B batch, D width.
 """
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -53,6 +54,22 @@ class PuzzleEmbedding(nn.Module):
                 good, old * (1 - lr * weight_decay) - lr * total.sign(), old
             )
         self.used = []
+
+
+def rows_by_name(known: list[list], wanted: list[list]) -> np.ndarray:
+    """(I,) int64: for each identifier of the tasks `wanted`, its row in the table of the tasks
+    `known`; -1 where it has none. Both are [name, copies, digest of the copies] a task; row 0 is
+    the blank identifier.
+    """
+    first, at = {}, 1
+    for name, count, digest in known:
+        first[name, count, digest] = at
+        at += count
+    rows = [np.zeros(1, np.int64)]
+    for name, count, digest in wanted:
+        start = first.get((name, count, digest))
+        rows.append(np.full(count, -1) if start is None else np.arange(start, start + count))
+    return np.concatenate(rows)
 
 
 def share_tables(model: nn.Module, copy: nn.Module) -> None:

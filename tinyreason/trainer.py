@@ -22,6 +22,7 @@ from tinyreason.objective import judged_segment
 from tinyreason.optim import OptimConfig, Optimizers
 from tinyreason.options import Options, chosen, option
 from tinyreason.puzzle import Batch, Facts
+from tinyreason.puzzle_embedding import rows_by_name
 from tinyreason.recursion import Depth, GradientConfig, make_gradient
 from tinyreason.run import checkpoint
 from tinyreason.run.deterministic import repeats
@@ -56,6 +57,9 @@ class Training(Options):
             gated = ", ".join(name for name, one in MODELS.items() if one.gates)
             needs = f"supervision={self.supervision.name} needs a model with a gate (model={gated})"
             raise UserError(f"{needs}; with model.name={self.model.name} use supervision=last")
+
+
+TABLE = "encoder.puzzles.table"
 
 
 class Trainer:
@@ -101,14 +105,16 @@ class Trainer:
         state, read, losses = (joined(part) for part in zip(*parts, strict=True))
 
         finite_loss = torch.isfinite(sum(loss.value for loss in losses.values()).sum())
-        good = finite_loss & torch.isfinite(self.optimizers.norm())
+        norm = self.optimizers.norm()
+        good = finite_loss & torch.isfinite(norm)
         only_if(good, self.moved, lambda: self.move(good))
         self.bad_steps.count(good, self.steps + 1)
 
         carry = carry.advance(state)
         done = self.halting.done(read, carry.segments, self.generator)
         self.carry = replace(carry, halted=done | ~good)
-        self.measure(good, tally(losses, read, self.carry))
+        one = torch.ones_like(norm)
+        self.measure(good, tally(losses, read, self.carry) | {"grad_norm": Metric(norm, one)})
         self.steps += 1
 
     def forward_backward(
@@ -222,6 +228,27 @@ class Trainer:
         self.steps, self.seconds, self.best = saved["step"], saved["seconds"], saved["best"]
         return changed
 
+    def take_weights(
+        self, tensors: dict[str, Tensor], known: list[list] | None, wanted: list[list] | None
+    ) -> tuple[list[str], list[str]]:
+        """Begin with the `tensors` of another model whose name and shape fit: (taken, begun
+        afresh).
+
+        Puzzle embeddings are taken by the names of their tasks: `known` in the other model,
+        `wanted` here, see `About.identifiers`.
+        """
+        own = self.model.state_dict()
+        if TABLE in own and TABLE in tensors and known is not None and wanted is not None:
+            tensors = tensors | {TABLE: by_name(tensors[TABLE], own[TABLE], known, wanted)}
+        taken = {
+            name: tensor
+            for name, tensor in tensors.items()
+            if name in own and tensor.shape == own[name].shape
+        }
+        for model in (self.model, self.averaged):
+            model.load_state_dict(own | taken)
+        return sorted(taken), sorted(own.keys() - taken.keys())
+
     def loaded_carry(self, saved: dict) -> Carry:
         state, batch = ([t.to(self.device) for t in saved[k]] for k in ("state", "batch"))
         segments, halted = (saved[k].to(self.device) for k in ("segments", "halted"))
@@ -248,6 +275,14 @@ class Trainer:
                 "ema": checkpoint.digest(self.averaged),
             },
         }
+
+
+def by_name(table: Tensor, fresh: Tensor, known: list[list], wanted: list[list]) -> Tensor:
+    """The rows of `fresh`, but for tasks that the other `table` has with the same copies."""
+    rows = torch.from_numpy(rows_by_name(known, wanted)).to(fresh.device)
+    if len(rows) != len(fresh) or table.shape[1] != fresh.shape[1]:
+        return fresh
+    return torch.where((rows >= 0)[:, None], table.to(fresh.device)[rows.clamp(min=0)], fresh)
 
 
 def compile_cores(model: RecursiveModel) -> None:

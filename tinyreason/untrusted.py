@@ -39,6 +39,20 @@ def read_npy(path: Path, dtype: type, dimensions: int) -> np.ndarray:
         return np.asarray(np.memmap(file, found, "r", offset, shape))
 
 
+def read_npy_any(path: Path) -> np.ndarray:
+    """An array of whole numbers, of any width and two or three dimensions, mapped read-only."""
+    refused = None
+    for dtype in (np.uint8, np.int8, np.int16, np.int32, np.int64):
+        for dimensions in (2, 3):
+            try:
+                return read_npy(path, dtype, dimensions)
+            except UserError as error:
+                refused = error
+                if "dimension(s)" not in str(error):
+                    raise
+    raise UserError(str(refused).split(", not ")[0] + ", not whole numbers (N, S) or (N, R, C)")
+
+
 def read_json(path: Path, most: int = MAX_JSON) -> Any:
     """The value in a JSON file of at most `most` bytes.
 

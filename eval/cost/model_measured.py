@@ -12,7 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from conf.schema import Config
-from data.registry import make_task
+from data.registry import facts_of
 from eval.cost import measure, memory
 from eval.cost import model_counted as counted
 from eval.cost import model_formula as shapes
@@ -67,7 +67,7 @@ def cost(config: Config, device: torch.device, repeats: int) -> dict:
 
     Where it would not fit into memory nothing is measured.
     """
-    facts = make_task(config.task).facts
+    facts = facts_of(config.task)
     one = estimate(config, facts, dtype_of(config.model, device))
     expected, found, seconds = predicted(config, facts, one), None, None
     free = memory.free(device)

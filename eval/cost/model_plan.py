@@ -14,7 +14,7 @@ import torch
 
 from conf.cli import composed
 from conf.schema import Config, training_config
-from data.registry import make_task
+from data.registry import facts_of
 from eval.cost.charts import stacks
 from eval.cost.model_measured import estimate, hows, label, predicted, with_scheme
 from eval.cost.model_report import schemes_of
@@ -89,7 +89,7 @@ def plan(words: list[str]) -> None:
 
 def planned(config: Config, speed: float, memory: float) -> dict:
     """One row: at `speed` FLOP/s, with `memory` bytes to use."""
-    facts = make_task(config.task).facts
+    facts = facts_of(config.task)
     one = estimate(config, facts, dtype_of(config.model, torch.device("cuda")))
     needed, carry = predicted(config, facts, one), config.batch * one.slot
     a_slot = one.kept + one.kept_again + one.slot

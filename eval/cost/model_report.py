@@ -11,13 +11,14 @@ from pathlib import Path
 
 import torch
 
-from conf.cli import composed, pick_device
+from conf.cli import composed
 from conf.schema import Config, training_config, typed
-from data.registry import make_task
+from data.registry import facts_of
 from eval.compare import read_run
 from eval.cost.charts import losses, stacks
 from eval.cost.model_measured import SegmentCost, cost, estimate, hows, with_scheme
 from eval.cost.report import FILES, MIB, Report, count_of, refuse, split
+from tinyreason.device import pick_device
 from tinyreason.errors import UserError
 from tinyreason.models import DTYPES
 from tinyreason.options import chosen
@@ -123,7 +124,7 @@ def curve(run: Path) -> dict[str, list[float]]:
     """Training loss of a finished run against the FLOPs that it had cost by then."""
     lines, config = read_run(run).losses, typed(Config, read_config(run))
     dtype = DTYPES["float32"]  # no part of FLOPs
-    one = estimate(config, make_task(config.task).facts, dtype)
+    one = estimate(config, facts_of(config.task), dtype)
     step = sum(one.flops_of(config.batch).values())
     return {
         "flops": [step * x["step"] for x in lines],

@@ -49,7 +49,8 @@ class Finished(UserError):
 
     def __init__(self, path: Path):
         self.what = f"{path} is a finished run"
-        super().__init__(f"{self.what}; use name=NEW for another, or delete the folder")
+        more = f"name=NEW init={path} for more steps from its weights"
+        super().__init__(f"{self.what}; use {more}, name=NEW for another, or delete the folder")
 
 
 class RunFolder:

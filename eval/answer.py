@@ -1,0 +1,233 @@
+"""Answers to puzzles of yours: drawn side by side, or written to a table.
+
+What is asked is a grid, a file of grids, standard input, or an ARC task; known answers are not
+needed. All puzzles are read before the first is solved, and files are written when all are.
+
+N puzzles, S cells.
+"""
+
+import csv
+import io
+import json
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from tqdm import tqdm
+
+from conf.schema import SolveConfig
+from data.arc import ARC
+from data.from_files import FromFiles
+from data.registry import make_task
+from data.task import Task
+from eval.load import COUNTS, UNSET, model_for
+from tinyreason.errors import UserError
+from tinyreason.puzzle import Rows
+from tinyreason.run.atomic import write_whole
+from tinyreason.run.console import say
+from tinyreason.solver import Attempt
+from tinyreason.trained import Solutions, Trained
+
+MOST_STDIN = 64 << 20  # characters
+MOST_PATH = 1000  # characters of a path
+
+
+def answer(trained: Trained, options: SolveConfig) -> None:
+    """What `puzzle=` asks, to the terminal or to `json=` and `answers=`. Raises UserError."""
+    if options.source is not None:
+        raise UserError("puzzle= and source= are two ways to ask; leave one out")
+    if trained.config.notation.rules == "arc":
+        arc_attempts(trained, options)
+        return
+    questions, notes = asked(trained, str(options.puzzle))
+    for note in notes:
+        say(f"note: {note}")
+    solver = trained.solver(options.segments, options.halt, options.batch)
+    began = time.monotonic()
+    hidden = True if len(questions) == 1 else None
+    with tqdm(total=len(questions), unit="puzzle", disable=hidden, leave=False) as bar:
+        found = trained.answer(questions, solver, bar.update)
+    seconds = time.monotonic() - began
+    if not options.json and not options.answers:
+        show(found)
+    if options.json:
+        content = json.dumps(table(found), indent=1) + "\n"
+        write_whole(Path(options.json), content.encode())
+    if options.answers:
+        write_whole(Path(options.answers), as_csv(table(found)).encode())
+    if len(found) > 1:
+        say(f"{len(found)} puzzles{told_valid(found)}, {len(found) / seconds:.1f} a second")
+
+
+def told_valid(found: Solutions) -> str:
+    """How many answers keep the rules, where there are rules."""
+    return "" if found.valid is None else f", {found.valid.sum()} answers keep the rules"
+
+
+def show(found: Solutions) -> None:
+    """Question and answer of each, side by side; what was filled in is bold on a terminal."""
+    bold = sys.stdout is not None and sys.stdout.isatty()
+    for i in range(len(found)):
+        print(found.picture(i, bold), end="\n\n" if i + 1 < len(found) else "\n", flush=True)
+
+
+# ---- what is asked
+
+
+def asked(trained: Trained, puzzle: str) -> tuple[np.ndarray, list[str]]:
+    """(N, S) tokens of a grid, of the grids in a file, or of those on standard input; and what was
+    understood of a file. Raises UserError.
+    """
+    if puzzle == "-":
+        return piped(trained)
+    path = existing(puzzle)
+    if path is None:
+        return trained.rules.tokens(hint(puzzle))[None], []
+    return from_file(trained, path, str(path))
+
+
+def hint(puzzle: str) -> str:
+    """A path that does not exist is told as such."""
+    if "/" in puzzle or puzzle.endswith(
+        (".csv", ".txt", ".json", ".jsonl", ".sdk", ".sdm", ".npy")
+    ):
+        raise UserError(f"puzzle={puzzle[:200]}: no such file, and no grid")
+    return puzzle
+
+
+def existing(text: str) -> Path | None:
+    """The file of that name, if there is one."""
+    try:
+        path = Path(text).expanduser()
+        return path if len(text) < MOST_PATH and path.is_file() else None
+    except (OSError, RuntimeError, ValueError):
+        return None
+
+
+def piped(trained: Trained) -> tuple[np.ndarray, list[str]]:
+    """From standard input, in any form that a file may have."""
+    if sys.stdin is None:
+        raise UserError("puzzle=-: there is no standard input")
+    text = sys.stdin.read(MOST_STDIN + 1)
+    if len(text) > MOST_STDIN:
+        raise UserError(f"puzzle=-: more than {MOST_STDIN >> 20} MiB; write it to a file")
+    if not text.strip("\n"):
+        raise UserError("puzzle=-: nothing came in")
+    try:
+        return trained.rules.tokens(text)[None], []
+    except UserError as error:
+        single = error
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "standard input"
+        path.write_text(text, encoding="utf-8")
+        try:
+            return from_file(trained, path, "standard input")
+        except UserError as error:
+            told = str(error).replace(str(path), "standard input")
+            one_line = text.strip("\n").count("\n") == 0
+            raise UserError(str(single) if one_line else told) from None
+
+
+def from_file(trained: Trained, path: Path, name: str) -> tuple[np.ndarray, list[str]]:
+    """The questions of a file."""
+    options, kind = trained.config.task, trained.config.notation.rules
+    if kind != options.get("name"):
+        options = {"name": kind}
+    task = make_task(
+        options | dict.fromkeys(COUNTS, "auto") | UNSET.get(kind, {}) | {"source": str(path)}
+    )
+    if not isinstance(task, FromFiles):
+        raise UserError(f"puzzle={name}: files of task={kind} are not read here")
+    questions, notes = task.questions(path, (trained.config.facts, trained.config.notation))
+    return questions, [note.replace(str(path), name) for note in notes]
+
+
+# ---- what is written
+
+
+def table(found: Solutions) -> list[dict]:
+    """A row for each puzzle."""
+    texts = [found.rules.text(q, q) for q in found.questions]
+    rows = []
+    for i, (question, text) in enumerate(zip(texts, found.answers, strict=True)):
+        row = {"question": question, "answer": text}
+        row |= {name: bool(kept[i]) for name, kept in found.checks.items()}
+        if found.confidence is not None:
+            row["confidence"] = round(float(found.confidence[i]), 6)
+        rows.append(row | {"segments": int(found.segments[i])})
+    return rows
+
+
+def write_attempt(path: Path, task: Task, rows: Rows, attempt: Attempt) -> None:
+    """The answers of an evaluation, as a table."""
+    found = Solutions(
+        rules=task.rules,
+        questions=rows.inputs,
+        tokens=attempt.answers,
+        checks=task.check(rows.inputs, attempt.answers),
+        confidence=1 / (1 + np.exp(-attempt.halt_logits)),
+        segments=attempt.segments,
+    )
+    exact = attempt.exact[:, -1]
+    lines = [row | {"exact": bool(right)} for row, right in zip(table(found), exact, strict=True)]
+    write_whole(path, as_csv(lines).encode())
+    say(f"wrote {path}")
+
+
+def as_csv(rows: list[dict]) -> str:
+    """With a header."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+# ---- ARC
+
+
+def arc_attempts(trained: Trained, options: SolveConfig) -> None:
+    """Two attempts at each test input of an ARC task that the run knows by name."""
+    from eval.solve import solve_by_votes
+
+    path = existing(str(options.puzzle))
+    if path is None:
+        raise UserError(f"puzzle={str(options.puzzle)[:100]}: use the JSON file of an ARC task")
+    with TemporaryDirectory() as folder:
+        place = Path(folder) / "evaluation"
+        place.mkdir()
+        (place / path.name).write_bytes(path.read_bytes())
+        stated = trained.config.task | {
+            "source": folder,
+            "train_puzzles": None,
+            "test_puzzles": None,
+        }
+        task = make_task(stated)
+        try:
+            task.load(stated["seed"])
+        except UserError as error:
+            raise UserError(str(error).replace(str(place / path.name), str(path))) from None
+    trained.model = model_for(trained, task, options.embedding)
+    solver = trained.solver(options.segments, options.halt, options.batch)
+    votes = options.votes or trained.config.eval.votes or 1
+    found = solve_by_votes(solver, task, "test", None, votes)
+    told_attempts(task, found, options)
+
+
+def told_attempts(task: ARC, found: dict, options: SolveConfig) -> None:
+    """To the terminal, or to `json=` as Kaggle's submission."""
+    submission = found["submission"]
+    if options.json:
+        write_whole(Path(options.json), (json.dumps(submission) + "\n").encode())
+        say(f"wrote {options.json}")
+        return
+    for name, tests in submission.items():
+        for number, attempts in enumerate(tests):
+            for key, grid in attempts.items():
+                lines = "\n".join(" ".join(map(str, row)) for row in grid)
+                print(
+                    f"{name}, test input {number + 1}, {key.replace('_', ' ')}:\n{lines}\n",
+                    flush=True,
+                )

@@ -1,0 +1,161 @@
+"""A model at work on puzzles: segment after segment, and what it says after each.
+
+B batch, N puzzles, S cells, K segments.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tinyreason.halting import Halting
+from tinyreason.metrics import cell_accuracy, exact
+from tinyreason.models import Read, RecursiveModel
+from tinyreason.noise import PuzzleNoise
+from tinyreason.options import Options, option
+from tinyreason.puzzle import Batch, Facts, Rows
+from tinyreason.recursion import Depth, Gradient
+from tinyreason.segment import Carry, segment
+
+
+@dataclass
+class EvalConfig(Options):
+    """How a model is examined."""
+
+    split: str = option(choices=("train", "valid", "test"))
+    puzzles: int | None = option(least=1)  # at most so many; None: all
+    segments: int | None = option(least=1, shared_most=4096)  # None: as many as in training
+    halt: bool
+    batch: int = option(least=1, shared_most=1 << 20)
+    votes: int = option(least=0, shared_most=1 << 20)
+
+
+def nobody(finished: int) -> None:
+    """Hears nothing."""
+
+
+@dataclass
+class Attempt:
+    """What a model did with N puzzles, in numpy."""
+
+    answers: np.ndarray  # (N, S) uint8, the last
+    halt_logits: np.ndarray  # (N,) float32, at the last answer
+    segments: np.ndarray  # (N,) int64, until the last answer
+    exact: np.ndarray  # (N, K) bool, after each segment
+    cells: np.ndarray  # (N, K) float32, share of cells right after each segment
+    wants: np.ndarray  # (N, K) bool, the head says finished
+
+    def rows(self, which: np.ndarray) -> "Attempt":
+        """The puzzles `which` (bool mask or indices) alone."""
+        return Attempt(*(getattr(self, field.name)[which] for field in fields(self)))
+
+
+def empty_attempt(puzzles: int, cells: int, segments: int) -> Attempt:
+    """To be filled in."""
+    each = (puzzles, segments)
+    return Attempt(
+        answers=np.zeros((puzzles, cells), np.uint8),
+        halt_logits=np.zeros(puzzles, np.float32),
+        segments=np.zeros(puzzles, np.int64),
+        exact=np.zeros(each, bool),
+        cells=np.zeros(each, np.float32),
+        wants=np.zeros(each, bool),
+    )
+
+
+class Slots:
+    """Which of N puzzles is in which of B slots, and its segments so far, on the host."""
+
+    def __init__(self, count: int, puzzles: int, most: int):
+        self.total, self.most = puzzles, most
+        self.puzzles = np.arange(count)  # (B,)
+        self.segments = np.zeros(count, np.int64)  # (B,)
+        self.busy = np.ones(count, bool)  # (B,) and not a repeat
+        self.next = count
+
+    def advance(self, wants: np.ndarray | None) -> np.ndarray:
+        """One segment more. (B,) bool: the slots whose puzzle has left, at its last segment or
+        where it `wants`.
+
+        They get the next puzzles, in order.
+        """
+        self.segments += 1
+        finished = self.segments >= self.most
+        if wants is not None:
+            finished |= wants
+        finished &= self.busy
+        coming = self.next + np.arange(finished.sum())
+        self.next += len(coming)
+        self.puzzles[finished] = np.minimum(coming, self.total - 1)
+        self.busy[finished] = coming < self.total
+        self.segments[finished] = 0
+        return finished
+
+
+@dataclass
+class Solver:
+    """A model and how it is to be examined."""
+
+    model: RecursiveModel
+    depth: Depth
+    gradient: Gradient
+    halting: Halting
+    segments: int  # K
+    halt: bool
+    batch: int
+    device: torch.device
+
+    @torch.no_grad()
+    def __call__(self, rows: Rows, facts: Facts, done: Callable[[int], None] = nobody) -> Attempt:
+        """Attempt all `rows` (N of them, at least one).
+
+        A slot whose puzzle is finished takes the next one, so the model always sees one batch size;
+        slots that find no more puzzles repeat the last, unseen. `done` hears how many more puzzles
+        are finished.
+        """
+        self.model.eval()
+        slots = Slots(min(self.batch, len(rows.inputs)), len(rows.inputs), self.segments)
+        results = empty_attempt(len(rows.inputs), rows.inputs.shape[1], self.segments)
+        batch = self.upload(rows, facts, slots.puzzles)
+        carry = Carry.fresh(self.model, batch).refill(batch)
+        while slots.busy.any():
+            noise = PuzzleNoise(slots.segments.tolist(), slots.puzzles.tolist())
+            trace = segment(self.model, carry, self.depth, self.gradient, noise)
+            carry = carry.advance(trace.state)
+            read = trace.reads[-1]
+            wants = self.halting.wants(read)
+            self.record(results, slots, carry, read, wants)
+            finished = slots.advance(wants.cpu().numpy() if self.halt else None)
+            done(int(finished.sum()))
+            if finished.any() and slots.busy.any():
+                free = torch.from_numpy(finished).to(self.device)
+                carry = replace(carry, halted=free).refill(self.upload(rows, facts, slots.puzzles))
+        self.model.train()
+        return results
+
+    def upload(self, rows: Rows, facts: Facts, which: np.ndarray) -> Batch:
+        """The puzzles `which` on the device."""
+        return Batch.of(Rows(*(field[which] for field in rows)), facts, self.device)
+
+    def record(
+        self, results: Attempt, slots: Slots, carry: Carry, read: Read, wants: Tensor
+    ) -> None:
+        """Write down what the busy slots answered, for the segments after this one too."""
+        answer, labels = read.answer, carry.batch.labels
+        found = answer, read.halt[:, 0], exact(answer, labels), cell_accuracy(answer, labels), wants
+        answers, halts, exacts, cells, wanted = (
+            tensor.cpu().numpy()[slots.busy] for tensor in found
+        )
+        puzzles, had = slots.puzzles[slots.busy], slots.segments[slots.busy]
+        results.answers[puzzles] = answers
+        results.halt_logits[puzzles] = halts
+        results.segments[puzzles] = had + 1
+        later = np.arange(self.segments) >= had[:, None]
+        for field, value in (
+            (results.exact, exacts),
+            (results.cells, cells),
+            (results.wants, wanted),
+        ):
+            field[puzzles] = np.where(later, value[:, None], field[puzzles])

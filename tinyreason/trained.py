@@ -1,0 +1,323 @@
+"""A trained model in use: of a run, of an exported folder, or of the hub.
+
+    import tinyreason
+    model = tinyreason.load("runs/sudoku-trm")
+    found = model.solve(["1...4.6....14..623.......1.4..534.6."])
+    print(found)
+    found.answers, found.valid, found.confidence, found.segments
+
+N puzzles, S cells.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from tinyreason import exported, weights
+from tinyreason.depth import make_depth
+from tinyreason.described import About, Built, Described
+from tinyreason.device import pick_device
+from tinyreason.errors import UserError
+from tinyreason.exported import Exported
+from tinyreason.halting import make_halting
+from tinyreason.models import RecursiveModel
+from tinyreason.plain import from_plain
+from tinyreason.puzzle import Rows
+from tinyreason.recursion import Depth, Gradient, make_gradient
+from tinyreason.rules import Rules, make_rules
+from tinyreason.run import checkpoint, puzzles
+from tinyreason.run.console import say, warn
+from tinyreason.run.folder import read_config
+from tinyreason.run.manifest import path_of
+from tinyreason.solver import Solver, nobody
+
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Solutions:
+    """The answers to N puzzles."""
+
+    rules: Rules
+    questions: np.ndarray  # (N, S) uint8, tokens
+    tokens: np.ndarray  # (N, S) uint8, the answers
+    checks: dict[str, np.ndarray]  # name: (N,) bool, the rules that an answer keeps
+    confidence: (
+        np.ndarray | None
+    )  # (N,) float32 from 0 to 1, None where no halting head was trained
+    segments: np.ndarray  # (N,) int64, that were used
+
+    @property
+    def answers(self) -> list[str]:
+        """N texts, each row by row, in the alphabet of the training puzzles."""
+        return list(map(self.rules.text, self.questions, self.tokens))
+
+    @property
+    def grids(self) -> np.ndarray:
+        """(N, rows, columns) int16: places in the alphabet, in Sudoku the digits; -1 beside a
+        smaller puzzle.
+        """
+        grids = self.rules.values(self.tokens)
+        return np.where(self.inside, grids, -1) if self.rules.notation.padded else grids
+
+    @property
+    def inside(self) -> np.ndarray:
+        """(N, rows, columns) bool: the cells of the puzzle."""
+        return (self.questions != 0).reshape(-1, *self.rules.facts.grid)
+
+    @property
+    def valid(self) -> np.ndarray | None:
+        """(N,) bool: keeps the givens and the rules; None where there are no rules."""
+        return self.checks.get("valid")
+
+    def __len__(self) -> int:
+        return len(self.questions)
+
+    def picture(self, i: int, bold: bool = False) -> str:
+        """Question and answer `i` side by side, and a line about it."""
+        lines = self.rules.picture(self.questions[i], self.tokens[i], bold)
+        return "\n".join([*lines, self.told(i)])
+
+    def told(self, i: int) -> str:
+        """What is known of answer `i`."""
+        parts = [f"{'' if kept[i] else 'not '}{name}" for name, kept in self.checks.items()]
+        if self.confidence is not None:
+            parts.append(f"confidence {self.confidence[i]:.1%}")
+        parts.append(f"{self.segments[i]} segment{'s' if self.segments[i] > 1 else ''}")
+        return ", ".join(parts)
+
+    def __str__(self) -> str:
+        return "\n\n".join(map(self.picture, range(len(self))))
+
+
+@dataclass
+class Trained:
+    """A run or an exported model, and what it says of itself, every value checked."""
+
+    path: Path
+    config: Described
+    checkpoint: str = "last"  # best | last | a step, of a run
+    weights: str = "ema"  # ema | raw
+    device: torch.device = CPU
+
+    @cached_property
+    def rules(self) -> Rules:
+        """What its tokens mean, and what an answer must keep."""
+        return make_rules(self.config.facts, self.config.notation)
+
+    @cached_property
+    def model(self) -> RecursiveModel:
+        """With its averaged weights ("ema") or its raw ones. Raises UserError if it has none."""
+        if isinstance(self.config, Exported):
+            return self.exported_model()
+        path, state = state_of(self.path, self.checkpoint)
+        where = f"{path} does not fit {self.path}/config.yaml"
+        tensors = weights_of(state, self.weights)
+        return weights.build(self.config.model, self.config.facts, tensors, self.device, where)
+
+    def exported_model(self) -> RecursiveModel:
+        """Of an export, which holds one kind of weights of one step."""
+        if self.checkpoint != "last":
+            raise UserError(f"{self.path} holds one checkpoint alone; leave checkpoint= out")
+        if self.weights != self.config.weights:
+            note = f"{self.path} holds the {self.config.weights} weights alone"
+            if self.weights != "ema":  # what is asked for when nothing is said
+                raise UserError(f"{note}; leave weights= out")
+            say(f"note: {note}")
+        file = self.path / exported.WEIGHTS
+        model = weights.read(file, self.config.model, self.config.facts, self.device)
+        if checkpoint.digest(model) != self.config.sha256:
+            raise UserError(f"{file}: damaged, or not the weights that {exported.CONFIG} is about")
+        return model
+
+    def gradient(self) -> Gradient:
+        """Its gradient scheme, which also makes the last recursions of an evaluation."""
+        return make_gradient(self.config.gradient, self.config.model.cycle)
+
+    def depth(self) -> Depth:
+        """The recursions of a segment of an evaluation."""
+        return make_depth(self.config.depth, self.config.model.recursions, self.gradient()).full
+
+    def solver(
+        self, segments: int | None = None, halt: bool | None = None, batch: int | None = None
+    ) -> Solver:
+        """How it is examined; None: as it was while training."""
+        config = self.config
+        return Solver(
+            model=self.model,
+            depth=self.depth(),
+            gradient=self.gradient(),
+            halting=make_halting(config.halting),
+            segments=segments or config.eval.segments or config.halting.segments,
+            halt=config.eval.halt if halt is None else halt,
+            batch=batch or config.eval.batch,
+            device=self.device,
+        )
+
+    def solve(
+        self,
+        grids: Any,
+        *,
+        segments: int | None = None,
+        halt: bool | None = None,
+        batch: int | None = None,
+        done: Callable[[int], None] = nobody,
+    ) -> Solutions:
+        """Answers to `grids`, a puzzle or a sequence of puzzles; known answers are not needed.
+
+        A puzzle is a string (row by row; line ends and lines between boxes do not matter), a list
+        of rows, or an array (rows, columns); an array (N, rows, columns) is N puzzles. Numbers are
+        places in the alphabet: in Sudoku the digits, 0 for a blank. `segments` is the most that a
+        puzzle gets; with `halt` it stops where the halting head says that it is finished; `batch`
+        puzzles are solved at once. Raises UserError, `puzzle n: what is wrong`, before anything is
+        solved.
+        """
+        if self.config.notation.rules == "arc":
+            raise UserError("ARC tasks are solved by `python -m eval.solve` of a checkout")
+        texts = as_puzzles(grids)
+        questions = np.array(
+            [self.rules.tokens(one, named(i, len(texts))) for i, one in enumerate(texts)], np.uint8
+        )
+        return self.answer(questions, self.solver(segments, halt, batch), done)
+
+    def answer(
+        self, questions: np.ndarray, solver: Solver, done: Callable[[int], None] = nobody
+    ) -> Solutions:
+        """The answers of `solver` to the tokens `questions` (N, S)."""
+        unknown = np.zeros_like(questions)
+        identifiers = np.full(len(questions), self.config.facts.blank_identifier_id, np.int32)
+        found = solver(Rows(questions, unknown, identifiers), self.config.facts, done)
+        learns = solver.halting.learns
+        return Solutions(
+            rules=self.rules,
+            questions=questions,
+            tokens=found.answers,
+            checks=self.rules.check(questions, found.answers),
+            confidence=1 / (1 + np.exp(-found.halt_logits)) if learns else None,
+            segments=found.segments,
+        )
+
+
+def load(
+    run: str | Path, *, checkpoint: str | int = "last", weights: str = "ema", device: str = "auto"
+) -> Trained:
+    """The trained model of a run's folder, of a folder that `eval.export` wrote, or of
+    "hub:owner/name[@revision]".
+
+    `checkpoint` of a run: "best", "last" or a step; `weights`: "ema" (averaged) or "raw"; `device`:
+    "auto", "cpu", "cuda", "mps". Raises UserError, one line, for what is missing or damaged.
+    """
+    trained = open_trained(run)
+    trained.checkpoint, trained.weights = str(checkpoint), weights
+    trained.device = pick_device(device)
+    return trained
+
+
+def open_trained(run: str | Path) -> Trained:
+    """What `run` names, nothing but its description loaded yet. Raises UserError."""
+    path = exported.folder_of(str(run))
+    if exported.is_exported(path):
+        return Trained(path, exported.read(path))
+    return Trained(path, described(path))
+
+
+def described(run: Path) -> Described:
+    """What a run's folder says of its model. Raises UserError."""
+    config, about = read_config(run), puzzles.read(run)
+    if about is None:
+        old = "was made by an earlier version, which did not write down what its puzzles are"
+        raise UserError(f"{run}: {old}; use `python -m eval.export run={run} out=DIR` first")
+    return combined(run, config, about)
+
+
+def combined(run: Path, config: dict[str, Any], about: About) -> Described:
+    """A run's configuration, and what is said about its puzzles."""
+    stated = {one.name: config[one.name] for one in fields(Built) if one.name in config}
+    try:
+        built = from_plain(Built, stated)
+        built.check()
+    except UserError as error:
+        raise UserError(f"{run}/config.yaml: {error}") from None
+    parts = ((built, Built), (about, About))
+    return Described(
+        **{one.name: getattr(part, one.name) for part, kind in parts for one in fields(kind)}
+    )
+
+
+def state_of(run: Path, which: str) -> tuple[Path, dict]:
+    """A good checkpoint of a run and what is in it: the "last", the "best", or that of a step.
+
+    Raises UserError if the run has none.
+    """
+    folder = run / "checkpoints"
+    if which not in ("last", "best") and not which.isdecimal():
+        raise UserError(f"checkpoint={which} is unknown; use best, last or a step")
+    if which.isdecimal():
+        return at_step(folder, int(which))
+    found = checkpoint.newest_good(folder, warn)
+    if found is None:
+        raise UserError(f"{run} has no checkpoint yet; train longer or use a smaller save_every=")
+    if which == "last":
+        return found
+    best = found[1].get("best")
+    if not best:
+        raise UserError(f"{run} was not evaluated while training, so there is no best; use last")
+    return at_step(folder, best["step"])
+
+
+def at_step(folder: Path, step: int) -> tuple[Path, dict]:
+    """The checkpoint of a step. Raises UserError if there is none."""
+    path = path_of(folder, step)
+    if not path.is_file():
+        there = ", ".join(map(str, sorted(checkpoint.steps(folder)))) or "none"
+        raise UserError(f"{path}: no such checkpoint; there are those of steps {there}")
+    return path, checkpoint.load(path)
+
+
+def weights_of(state: dict, which: str) -> dict:
+    """The averaged or the raw weights in a checkpoint; where nothing was averaged, they are the
+    same.
+    """
+    if which not in ("ema", "raw"):
+        raise UserError(f"weights={which} is unknown; use weights=ema or weights=raw")
+    found = (which == "ema" and state.get("ema")) or state.get("model")
+    if not isinstance(found, dict):
+        raise UserError("the checkpoint has no weights of a model")
+    return found
+
+
+def as_puzzles(grids: Any) -> Sequence[Any]:
+    """The puzzles in what a user hands in: one, or several. Raises UserError if there is none."""
+    if isinstance(grids, str):
+        return [grids]
+    if isinstance(grids, np.ndarray):
+        if grids.ndim not in (2, 3):
+            raise UserError(
+                f"an array of shape {grids.shape}, not (rows, columns) or (N, rows, columns)"
+            )
+        return [grids] if grids.ndim == 2 else list(grids)
+    grids = list(grids)
+    if not grids:
+        raise UserError("no puzzles")
+    return [grids] if is_one(grids) else grids
+
+
+def is_one(grids: list) -> bool:
+    """Rows of cells, rather than puzzles: the cells of the first row are no rows."""
+    first = grids[0]
+    if isinstance(first, str):
+        return False
+    return isinstance(first, list | tuple) and not any(
+        isinstance(one, list | tuple | np.ndarray) or (isinstance(one, str) and len(one) > 1)
+        for one in first
+    )
+
+
+def named(i: int, count: int) -> str:
+    """For messages."""
+    return f"puzzle {i + 1}" if count > 1 else "puzzle"
