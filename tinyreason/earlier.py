@@ -31,7 +31,7 @@ FILES = {"ambiguous": "drop", "bad": "refuse", "columns": None}  # of tasks, sin
 ADDED_TO_TASKS = {
     "sudoku": FILES | {"box": None, "min_rating": None, "max_rating": None},
     "maze": FILES | {"alphabet": None, "grid": None},
-    "arc": {},
+    "arc": {"bad": "refuse"},
 }
 
 
