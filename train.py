@@ -48,7 +48,7 @@ from tinyreason.run.folder import Finished, RunFolder
 from tinyreason.run.machine import peak_memory
 from tinyreason.run.signals import Stop, Stopped
 from tinyreason.solver import Solver
-from tinyreason.trainer import Trainer
+from tinyreason.trainer import TABLE, Trainer
 
 STILL = 0.98  # of the first loss: no progress worth the name
 
@@ -253,10 +253,17 @@ def begin_from(trainer: Trainer, init: str, task: Task) -> None:
     tensors, identifiers = weights_for_init(init)
     table = task.named_tasks()
     taken, fresh = trainer.take_weights(tensors, identifiers, table)
-    if not taken:
+    if not any(tensors[name].ndim > 1 for name in taken):  # biases fit anywhere
         raise UserError(f"init={init}: none of its weights fits this model; use its model options")
     told = f", begun afresh: {', '.join(fresh)}" if fresh else ""
     say(f"init={init}: taken {len(taken)} of {len(taken) + len(fresh)} tensors{told}")
+    if table and TABLE in taken and identifiers is not None:
+        new = [one[0] for one in table if one not in identifiers]
+        known = f"{len(table) - len(new)} of {len(table)} tasks keep their embedding"
+        say(
+            f"init={init}: {known}"
+            + (f", begun afresh: {shorten(', '.join(new), 200)}" if new else "")
+        )
 
 
 def hint_at_what_does_not_learn(run: Run) -> None:

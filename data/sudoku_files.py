@@ -84,12 +84,8 @@ def looks(text: str) -> bool:
     side = math.isqrt(len(cells))
     found = {cell.upper() for cell in cells}
     marks = {c for c in found if not c.isalnum()} | (found & {"0", "X"})
-    return (
-        side * side == len(cells)
-        and side in SIDES
-        and len(found - marks) <= side
-        and len(found) > 1
-    )
+    square = side * side == len(cells) and side in SIDES
+    return square and len(found - marks) <= side and (len(found) > 1 or found <= marks)
 
 
 # ---- how a file is written

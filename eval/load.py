@@ -99,7 +99,7 @@ def puzzles_for(
     task = make_task(options | dict.fromkeys(COUNTS, "auto") | UNSET.get(options["name"], {}))
     like = (trained.config.facts, trained.config.notation)
     found = task.examine(source, split, limit, options["seed"], like)
-    refuse_others(trained, task)
+    refuse_others(trained, task.facts)
     return Examined(task, found, trained_on(trained, task, found))
 
 
@@ -130,8 +130,9 @@ def changed(
     for name, found in now.items():
         before = remembered.splits.get(name, {})
         if before != found:
-            count = f"{before.get('examples')} examples then, {found['examples']} now"
-            told.append(f"{name} ({count})")
+            then, count = before.get("examples"), found["examples"]
+            what = f"{then} examples then, {count} now"
+            told.append(f"{name} ({what if then != count else 'others, or in another order'})")
     return f"the puzzles of {remembered.source} have changed: {', '.join(told)}" if told else ""
 
 
@@ -151,11 +152,12 @@ def trained_on(trained: Trained, task: Task, found: Puzzles) -> np.ndarray | Non
     return None if keys is None else np.isin(task.keys(found), keys)
 
 
-def refuse_others(trained: Trained, task: Task) -> None:
-    """Raises UserError where the puzzles are not of the kind that the model takes."""
-    mine, theirs = trained.config.facts, task.facts
-    if not trained.config.model.puzzle_embedding:
-        theirs = replace(theirs, num_puzzle_identifiers=mine.num_puzzle_identifiers)
+def refuse_others(trained: Trained, theirs: Facts) -> None:
+    """Raises UserError where the puzzles are not of the kind that the model takes. Identifiers are
+    matched by name, or not used.
+    """
+    mine = trained.config.facts
+    theirs = replace(theirs, num_puzzle_identifiers=mine.num_puzzle_identifiers)
     if mine != theirs:
         raise UserError(f"{trained.path}: a model for {told(mine)}; these are {told(theirs)}")
 
@@ -163,10 +165,7 @@ def refuse_others(trained: Trained, task: Task) -> None:
 def told(facts: Facts) -> str:
     """Facts in words."""
     boxes = f" with boxes of {facts.box[0]} x {facts.box[1]}" if facts.box else ""
-    names = (
-        f", {facts.num_puzzle_identifiers} identifiers" if facts.num_puzzle_identifiers > 1 else ""
-    )
-    return f"{facts.grid[0]} x {facts.grid[1]} cells of {facts.vocab_size} tokens{boxes}{names}"
+    return f"{facts.grid[0]} x {facts.grid[1]} cells of {facts.vocab_size} tokens{boxes}"
 
 
 # ---- ARC: puzzle identifiers by name
@@ -178,7 +177,7 @@ def model_for(trained: Trained, task: Task, embedding: str) -> RecursiveModel:
     """
     if embedding not in EMBEDDINGS:
         raise UserError(f"embedding={embedding} is unknown; use one of {', '.join(EMBEDDINGS)}")
-    refuse_others(trained, renumbered(trained, task))
+    refuse_others(trained, task.facts)
     model = trained.model
     if not isinstance(task, ARC) or model.encoder.puzzles is None:
         return model
@@ -197,17 +196,6 @@ def model_for(trained: Trained, task: Task, embedding: str) -> RecursiveModel:
     missing = torch.from_numpy(rows < 0).to(table.device)
     model.encoder.puzzles.table = torch.where(missing[:, None], fresh, table[known])
     return model
-
-
-def renumbered(trained: Trained, task: Task) -> Task:
-    """The task, as far as a model with other identifiers is concerned."""
-    if isinstance(task, ARC):
-        other = make_task(trained.config.task)
-        other.facts = replace(
-            task.facts, num_puzzle_identifiers=trained.config.facts.num_puzzle_identifiers
-        )
-        return other
-    return task
 
 
 def rows_of(trained: Trained, task: ARC) -> tuple[np.ndarray, list[str]]:

@@ -561,7 +561,7 @@ def test_what_is_no_plain_file_is_neither_waited_for_nor_read(tmp_path):
     for kind in ("pipe", "endless", "directory"):
         path = tmp_path / "arc" / "task.json"
         make_special(path, kind)
-        with pytest.raises(UserError, match="not a file|leads out of|no \\*.json in it"):
+        with pytest.raises(UserError, match=r"not a file|leads out of|no \*.json in it"):
             arc_read.read_source(str(path.parent))
         path.rmdir() if kind == "directory" else path.unlink()
 

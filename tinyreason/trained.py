@@ -60,7 +60,7 @@ class Solutions:
     @property
     def grids(self) -> np.ndarray:
         """(N, rows, columns) int16: places in the alphabet, in Sudoku the digits; -1 beside a
-        smaller puzzle.
+        smaller puzzle, and for a token that no puzzle has.
         """
         grids = self.rules.values(self.tokens)
         return np.where(self.inside, grids, -1) if self.rules.notation.padded else grids

@@ -94,6 +94,8 @@ class Rules(ABC):
         """The token of a cell: its character, or its place in the alphabet."""
         count = len(self.notation.alphabet) or self.facts.vocab_size
         first = int(bool(self.notation.alphabet))
+        if not self.notation.alphabet and isinstance(cell, str) and cell.isascii():
+            cell = int(cell) if cell.isdecimal() else cell
         if isinstance(cell, int):
             if not 0 <= cell < count:
                 raise UserError(f"{where} is {cell}, not a number from 0 to {count - 1}")

@@ -109,7 +109,7 @@ def unframed(lines: list[str]) -> list[str]:
 def cells_in(line: str) -> list[str | int]:
     """One line of cells, together or apart."""
     apart = [part for part in re.split(r"[\s,;|\[\]()'\"]+", line) if part]
-    if len(apart) > 1 and all(len(part) <= 2 and re.fullmatch(r"\d+|.", part) for part in apart):
+    if len(apart) > 1 and all(len(part) <= 3 and re.fullmatch(r"\d+|.", part) for part in apart):
         return [part if len(part) == 1 else int(part) for part in apart]
     return list("".join(apart))
 

@@ -86,7 +86,8 @@ class RunFolder:
         changed = self.changes() if begun else ""
         if self.finished():
             finished = f"{self.path} is finished, and was begun{changed}"
-            other = f"{finished}; use name=NEW, or leave name= out"
+            more = f"name=NEW init={self.path} to go on from its weights"
+            other = f"{finished}; use {more}, or name=NEW to begin anew"
             raise UserError(other) if changed else Finished(self.path)
         if changed and not self.config["resume_override"]:
             raise UserError(
