@@ -7,6 +7,10 @@ halts, its state carried on but detached.
 
 import os
 import signal
+import sys
+
+if sys.version_info < (3, 11):  # noqa: UP036, before anything that it could not even read
+    sys.exit("error: tinyreason needs Python 3.11 or later, this is " + sys.version.split()[0])
 
 # read when torch loads: spinning threads starve shared cores
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -15,7 +19,6 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import re
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -22,7 +22,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from conf import help
 from conf.files_decide import files_decide
+from conf.words import mended
 from tinyreason import earlier
 from tinyreason.errors import UserError
 from tinyreason.options import flat
@@ -55,10 +57,20 @@ def command(config_name: str, function: Callable[[DictConfig], None]) -> None:
 
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if help.asked(sys.argv[1:]):
+        say(help.page(config_name, sys.argv[1:]))
+        return
     with one_line(config_name):
+        sys.argv[1:] = mended(sys.argv[1:], keys_of(config_name))
         hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)()
     if max(codes):
         sys.exit(max(codes))
+
+
+def keys_of(config_name: str) -> list[str]:
+    """The words before '=' that a command knows at its top: options and groups."""
+    text = (CONF / f"{config_name}.yaml").read_text(encoding="utf-8")
+    return re.findall(r"^(?:  - )?(\w+):", text, re.MULTILINE)
 
 
 def sweeping() -> bool:
@@ -103,6 +115,7 @@ def default_name() -> str:
 
 def composed(words: list[str]) -> DictConfig:
     """The configuration that `train.py` would get from `words`."""
+    words = mended(words, keys_of("train"))
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose("train", words)
     files_decide(config, words)

@@ -24,7 +24,7 @@ from tinyreason.trainer import Training
 class LoggerConfig(Options):
     """Where a log goes beside log.jsonl."""
 
-    tracker: str = option(choices=("none", "wandb"))
+    tracker: str = option(choices=("none", "wandb", "tensorboard"))
     project: str
 
 

@@ -36,11 +36,27 @@ class Wandb:
         self.run.finish(quiet=True)
 
 
+class TensorBoard:
+    """Event files in the run's folder, for `tensorboard --logdir runs`."""
+
+    def __init__(self, writer) -> None:
+        self.writer = writer
+
+    def log(self, record: dict) -> None:
+        head = record.get("split", record["kind"])
+        for key, value in record.items():
+            if isinstance(value, int | float) and key != "step":
+                self.writer.add_scalar(f"{head}/{key}", value, record["step"])
+
+    def finish(self) -> None:
+        self.writer.close()
+
+
 class Fallback:
     """A tracker that is dropped at its first failure."""
 
-    def __init__(self, tracker):
-        self.tracker = tracker
+    def __init__(self, tracker, name: str = "none"):
+        self.tracker, self.name = tracker, name
 
     def log(self, record: dict) -> None:
         self.attempt(lambda: self.tracker.log(record))
@@ -52,22 +68,30 @@ class Fallback:
         try:
             call()
         except Exception as error:  # a tracker's own failures are of every kind
-            warn(error)
+            warn(self.name, error)
             self.tracker = NoTracker()
 
 
 def make_tracker(config: Config, folder: Path) -> Fallback:
-    """The tracker of `logger=`; a wandb that cannot be reached becomes none, with one warning."""
-    if config.logger.tracker == "none":
-        return Fallback(NoTracker())
+    """The tracker of `logger=`; one that cannot be had becomes none, with one warning."""
+    name = config.logger.tracker
     try:
-        return Fallback(Wandb(start_wandb(config, folder)))
+        return Fallback(TRACKERS[name](config, folder), name)
     except Exception as error:  # no package, no key, no network: all the same to the run
-        warn(error)
+        warn(name, error)
         return Fallback(NoTracker())
 
 
-def start_wandb(config: Config, folder: Path):
+def start_tensorboard(config: Config, folder: Path) -> TensorBoard:
+    """Writes to `tensorboard/` in the run's folder."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter  # slow to import and needed by few
+    except ImportError:
+        raise ImportError("pip install 'tinyreason[tensorboard]'") from None
+    return TensorBoard(SummaryWriter(folder / "tensorboard"))
+
+
+def start_wandb(config: Config, folder: Path) -> Wandb:
     """A run over there, or the one that this folder has begun."""
     import wandb  # slow to import and needed by few
 
@@ -84,9 +108,16 @@ def start_wandb(config: Config, folder: Path):
     }
     run = wandb.init(**where, config=plain(config), settings=settings)
     note.write_text(run.id)
-    return run
+    return Wandb(run)
 
 
-def warn(error: Exception) -> None:
+TRACKERS = {
+    "none": lambda config, folder: NoTracker(),
+    "wandb": start_wandb,
+    "tensorboard": start_tensorboard,
+}
+
+
+def warn(name: str, error: Exception) -> None:
     reason = " ".join(str(error).split())[:100]
-    say.warn(f"wandb is off ({type(error).__name__}: {reason}); log.jsonl has everything")
+    say.warn(f"{name} is off ({type(error).__name__}: {reason}); log.jsonl has everything")

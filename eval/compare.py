@@ -1,4 +1,11 @@
-"""Do these runs differ? `python -m eval.compare runs/a runs/b ... [by=model,gradient] [out=DIR]`
+"""Do these runs differ?
+
+    python -m eval.compare runs/a runs/b
+    python -m eval.compare runs/a-0 runs/a-1 runs/b-0 runs/b-1 by=gradient
+    python -m eval.compare runs/* by=model,gradient out=compare
+
+by=KEYS    the options that make an arm; runs that share their values are seeds of one
+out=DIR    a folder for the numbers (JSON) and the curves (PNG, with the viz extra)
 
 Prints a table with one row an arm (the runs that share the values of `by`, or the run itself): mean
 and spread of exact accuracy on test over seeds. Two arms are compared puzzle by puzzle, by an exact
@@ -16,7 +23,9 @@ from statistics import mean, stdev
 
 from scipy.stats import binomtest
 
+from conf import help
 from conf.cli import one_line
+from eval.charts import NoPictures, pyplot
 from tinyreason.errors import UserError
 from tinyreason.options import flat
 from tinyreason.run.folder import read_config
@@ -156,15 +165,9 @@ def curves(arms: dict[str, list[Run]]) -> dict[str, list[dict]]:
 
 
 def draw(lines: dict[str, list[dict]], path: Path) -> None:
-    """The curves as PNG. Raises UserError without the viz extra."""
-    try:
-        import matplotlib
-
-        matplotlib.use("Agg")
-        from matplotlib import pyplot
-    except ImportError:
-        raise UserError("the picture needs the viz extra; run pip install -e '.[viz]'") from None
-    figure, axes = pyplot.subplots(1, 2, figsize=(10, 4), sharey=True, layout="constrained")
+    """The curves as PNG. Raises NoPictures without the viz extra."""
+    plt = pyplot()
+    figure, axes = plt.subplots(1, 2, figsize=(10, 4), sharey=True, layout="constrained")
     for axis, x in zip(axes, ("segments", "seconds"), strict=True):
         for i, (arm, runs) in enumerate(lines.items()):
             for j, run in enumerate(runs):
@@ -174,7 +177,7 @@ def draw(lines: dict[str, list[dict]], path: Path) -> None:
     axes[0].set_ylabel("exact accuracy, held-out puzzles")
     axes[0].legend()
     figure.savefig(path, dpi=120)
-    pyplot.close(figure)
+    plt.close(figure)
 
 
 def compare(paths: list[Path], by: str | None, out: Path | None) -> dict:
@@ -193,16 +196,23 @@ def compare(paths: list[Path], by: str | None, out: Path | None) -> dict:
         )
     if out:
         (out / "compare.json").write_text(json.dumps(report, indent=1) + "\n")
-        draw(report["curves"], out / "compare.png")
-        print(f"wrote {out / 'compare.json'} and {out / 'compare.png'}")
+        written = f"wrote {out / 'compare.json'}"
+        try:
+            draw(report["curves"], out / "compare.png")
+            print(f"{written} and {out / 'compare.png'}")
+        except NoPictures as reason:
+            print(f"{written}; {reason}")
     return report
 
 
 def main(words: list[str]) -> None:
+    if help.asked(words):
+        print(help.plain_page(__doc__))
+        return
     options = dict(w.split("=", 1) for w in words if "=" in w and not Path(w).exists())
     paths = [Path(w) for w in words if "=" not in w or Path(w).exists()]
     unknown = options.keys() - {"by", "out"}
-    if unknown or not paths or "--help" in words:
+    if unknown or not paths:
         raise UserError(
             f"{'unknown option ' + min(unknown) if unknown else 'no runs given'}; usage: {USAGE}"
         )

@@ -1,4 +1,10 @@
-"""How fast does a configuration train? `python -m eval.speed [words of train.py] [repeats=5]`
+"""How fast does a configuration train?
+
+    python -m eval.speed
+    python -m eval.speed model.mix=attention,mixer
+    python -m eval.speed task=sudoku model=trm scale=paper compile=false,true repeats=10
+
+It takes the words of train.py, and repeats=5: how often each variant is timed.
 
 A word with choices, as in `model.mix=attention,mixer`, times them in turn, A B A B, and prints each
 one's ratio to the first: ratios hold where a shared machine's speed drifts. Puzzles are random
@@ -20,6 +26,7 @@ from statistics import median
 import numpy as np
 import torch
 
+from conf import help
 from conf.cli import choose_scale, composed, one_line
 from conf.schema import Config, training_config
 from data.registry import facts_of
@@ -69,6 +76,9 @@ def variants(words: list[str]) -> dict[str, list[str]]:
 
 
 def main(words: list[str]) -> None:
+    if help.asked(words):
+        print(help.plain_page(__doc__))
+        return
     repeats = next((w.removeprefix("repeats=") for w in words if w.startswith("repeats=")), "5")
     if not re.fullmatch("[1-9][0-9]{0,5}", repeats):
         raise UserError(f"repeats={repeats} must be a whole number, 1 or more")

@@ -71,7 +71,8 @@ def keep(folder: Path, words: tuple[str, ...]) -> None:
     for path in (run / "checkpoints").glob("step_00000084.*"):
         path.unlink()
     (run / "result.json").unlink()
-    (run / "lock").unlink()
+    for path in run.glob("lock*"):
+        path.unlink()
     rows = load_task(config.task)[1]["test"].rows()
     found = {"inputs": rows.inputs.tolist(), "labels": rows.labels.tolist()}
     for weights in ("ema", "raw"):

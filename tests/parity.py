@@ -195,6 +195,9 @@ def compared(path: Path) -> tuple[dict[str, float], dict[str, float]]:
 
 
 def main() -> int:
+    if sys.argv[1:] in (["-h"], ["--help"]):
+        print(__doc__)
+        return 0
     if len(sys.argv) != 2 or not Path(sys.argv[1]).is_file():
         usage = "usage: python -m tests.parity FILE.npz, as tests/golden/hrm.npz"
         print(f"error: no such file; {usage}", file=sys.stderr)

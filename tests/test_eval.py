@@ -292,7 +292,6 @@ def test_pictures_and_numbers_are_written(tmp_path):
         ([], "no runs"),
         (["x", "colour=red"], "colour"),
         (["nowhere"], "is not a run"),
-        (["--help"], "no runs"),
     ],
 )
 def test_bad_words_of_compare(words, says):

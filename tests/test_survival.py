@@ -259,7 +259,7 @@ def test_where_nothing_can_be_locked_a_run_goes_on_with_a_warning(here, monkeypa
     def unknown(*_: object) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr("tinyreason.run.lock.fcntl.flock", unknown)
+    monkeypatch.setattr("filelock._unix.lock_fd_nonblocking", unknown)
     train.train(small_run("run", "steps=2"))
     assert (
         "warning: runs/run/lock: cannot be locked (No locks available)" in capsys.readouterr().err
@@ -625,7 +625,7 @@ def test_a_sweep_goes_on_with_what_is_left_of_it(tmp_path):
     done = subprocess.run(one, cwd=tmp_path, capture_output=True, text=True, timeout=200)
     other = "runs/run is finished, and was begun with other options (seed 1 -> 2); "
     assert other in done.stderr
-    assert "name=NEW, or leave" in done.stderr
+    assert "name=NEW init=runs/run to go on" in done.stderr
 
 
 @pytest.mark.hostile

@@ -321,12 +321,16 @@ def test_the_command_trains_and_eval_solve_repeats_its_numbers(tmp_path):
     assert solved.returncode == 0, solved.stderr
     assert json.loads((tmp_path / "found.json").read_text()) == result["test"]
 
-    before = {p: p.read_bytes() for p in run.rglob("*") if p.is_file() and p.name != "lock"}
+    before = {
+        p: p.read_bytes() for p in run.rglob("*") if p.is_file() and not p.name.startswith("lock")
+    }
     again = run_command(tmp_path, str(ROOT / "train.py"), *words)
     assert again.returncode == 2
     assert "error: runs/first is a finished run; " in again.stderr
     assert "name=NEW" in again.stderr
-    assert {p: p.read_bytes() for p in run.rglob("*") if p.is_file() and p.name != "lock"} == before
+    assert {
+        p: p.read_bytes() for p in run.rglob("*") if p.is_file() and not p.name.startswith("lock")
+    } == before
 
 
 # ---- configurations

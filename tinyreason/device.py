@@ -5,6 +5,7 @@ import re
 import torch
 
 from tinyreason.errors import UserError
+from tinyreason.run.console import say
 
 
 def pick_device(name: str) -> torch.device:
@@ -12,9 +13,14 @@ def pick_device(name: str) -> torch.device:
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "auto":
         return torch.device("cuda" if gpus else "cpu")
-    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
-        raise UserError(f"device={name} is unknown; use device=auto, cpu, cuda or cuda:1")
+    if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", name):
+        raise UserError(f"device={name} is unknown; use device=auto, cpu, cuda, cuda:1 or mps")
     if name == "cpu":
+        return torch.device(name)
+    if name == "mps":
+        if not torch.backends.mps.is_available():
+            raise UserError("device=mps, but PyTorch finds no Apple GPU here; use device=cpu")
+        say("note: device=mps is taken as it is; this project has not been tested on it")
         return torch.device(name)
     if int(name.partition(":")[2] or 0) >= gpus:
         raise UserError(
@@ -22,3 +28,8 @@ def pick_device(name: str) -> torch.device:
             f"({gpus} found); use device=cpu or leave it out"
         )
     return torch.device(name)
+
+
+def widest(device: torch.device) -> torch.dtype:
+    """The most exact type of floating point that a device has: Apple's GPUs have no float64."""
+    return torch.float32 if device.type == "mps" else torch.float64

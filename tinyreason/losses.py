@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tinyreason.device import widest
 from tinyreason.models.base import Read
 from tinyreason.options import chosen
 from tinyreason.puzzle import IGNORE
@@ -64,7 +65,7 @@ def stablemax(logits: Tensor, labels: Tensor) -> Tensor:
     float64 as in the references: cheap at the vocabularies of grids (6 to 12 tokens). Labels must
     be valid; mask ignored cells outside.
     """
-    x = logits.double()
+    x = logits.to(widest(logits.device))
     s = torch.where(x >= 0, x + 1, 1 / (1 - x.clamp(max=0)))
     return s.sum(-1).log() - s.gather(-1, labels[..., None]).squeeze(-1).log()
 

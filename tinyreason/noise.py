@@ -14,6 +14,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from tinyreason.device import widest
+
 
 class Noise(ABC):
     """Abstract."""
@@ -28,8 +30,9 @@ class Noise(ABC):
         """Normal numbers of deviation `std` before all beyond `cut` deviations are drawn again, by
         inversion.
         """
-        uniform = 0.5 * torch.erfc(-self.normal(like).double() / 2**0.5)
-        low = 0.5 * torch.erfc(torch.tensor(cut / 2**0.5, dtype=torch.float64)).to(like.device)
+        drawn = self.normal(like).to(widest(like.device))
+        uniform = 0.5 * torch.erfc(-drawn / 2**0.5)
+        low = 0.5 * torch.erfc(torch.tensor(cut / 2**0.5, dtype=torch.float64)).to(drawn)
         inside = low + (1 - 2 * low) * uniform
         return (
             (std * 2**0.5 * torch.erfinv(2 * inside - 1))

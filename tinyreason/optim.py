@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from tinyreason import earlier
+from tinyreason.device import widest
 from tinyreason.errors import UserError
 from tinyreason.options import Options, chosen, option
 from tinyreason.puzzle_embedding import PuzzleEmbedding
@@ -76,7 +77,8 @@ class AdamATan2(torch.optim.Optimizer):
             p.sub_(size * torch.atan2(mean, deviation))
 
     def count(self, params: list[Tensor]) -> Tensor:
-        """(parameters,) float64: the number of this step for each, since its first with a gradient.
+        """(parameters,) float64, or what the device has: the number of this step for each, since
+        its first with a gradient.
 
         The counts lie on the device, where a bad step takes them back.
         """
@@ -84,7 +86,7 @@ class AdamATan2(torch.optim.Optimizer):
             self.state[p].setdefault("t", torch.zeros((), dtype=p.dtype, device=p.device))
         counts = [self.state[p]["t"] for p in params]
         torch._foreach_add_(counts, 1)
-        return torch.stack(counts).double()
+        return torch.stack(counts).to(widest(counts[0].device))
 
     def moment(self, p: Tensor, name: str) -> Tensor:
         """A running mean of `p`'s gradient, made at first use."""

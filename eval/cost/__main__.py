@@ -1,15 +1,19 @@
 """What does training a loop cost? Three reports:
 
-python -m eval.cost chain [B=32 T=32 D=256 K=6] [rows=V4,V4+stream]     the published ablation chain
-python -m eval.cost model=trm task=sudoku scale=paper [gradients=...]   the gradient schemes of a
-model python -m eval.cost plan model=trm task=sudoku scale=paper device=h100  hours and memory of a
-training run
+    python -m eval.cost model=trm task=sudoku scale=paper
+    python -m eval.cost plan model=trm task=sudoku scale=paper device=h100
+    python -m eval.cost chain B=32 T=32 D=256 K=6
 
-each with [json=FILE] for the numbers and [out=DIR] for numbers, table and picture.
+The first measures the gradient schemes of a model, beside the closed form: it takes the words of
+train.py, gradients=one_step,full,bptt, slots= (of a batch), repeats=3 and runs= (their loss against
+FLOPs). The second says the hours and the memory of a run by arithmetic: device=, utilisation=0.4.
+The third measures the published ablation chain: rows=V4,V4+stream and its sizes. Each takes
+json=FILE for the numbers and out=DIR for numbers, table and picture (with the viz extra).
 """
 
 import sys
 
+from conf import help
 from conf.cli import choose_scale, one_line
 from eval.cost import chain_report, model_report
 from eval.cost import model_plan as plan
@@ -21,8 +25,8 @@ USAGES = (chain_report.USAGE, plan.USAGE, model_report.USAGE)
 
 def main(words: list[str]) -> None:
     """The report of the first word, or `models` if that is an option already."""
-    if words in (["--help"], ["-h"]):
-        print(__doc__)
+    if help.asked(words):
+        print(help.plain_page(__doc__))
         return
     for word in words[1:]:
         if "=" not in word:

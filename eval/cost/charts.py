@@ -2,21 +2,9 @@
 
 from pathlib import Path
 
-from tinyreason.errors import UserError
+from eval.charts import pyplot
 
 UNITS = {1e15: "10^15", 1e12: "10^12", 1e9: "10^9", 1e6: "10^6", 1: ""}
-
-
-def pyplot():
-    """matplotlib, without a screen. Raises UserError without the viz extra."""
-    try:
-        import matplotlib
-
-        matplotlib.use("Agg")
-        from matplotlib import pyplot
-    except ImportError:
-        raise UserError("the picture needs the viz extra; run pip install -e '.[viz]'") from None
-    return pyplot
 
 
 def stacks(path: Path, rows: dict[str, list[dict[str, int]]], of: str) -> None:

@@ -86,8 +86,7 @@ def models(words: list[str]) -> None:
         lambda path: stacks(path, bars, f"a step of {slots} slots"),
     )
     if curves:
-        losses(report.out / "losses.png", curves)
-        print(f"wrote {report.out / 'losses.png'}")
+        report.picture(report.out / "losses.png", lambda path: losses(path, curves))
 
 
 def schemes_of(names: str, config: Config) -> list[GradientConfig]:

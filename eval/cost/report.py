@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from eval.charts import NoPictures
 from eval.cost.charts import pyplot
 from tinyreason.errors import UserError
 
@@ -107,8 +108,15 @@ class Report:
         if self.out:
             self.write(self.out / f"{self.name}.json", content)
             self.write(self.out / f"{self.name}.md", "\n".join(self.lines) + "\n")
-            draw(self.out / f"{self.name}.png")
-            print(f"wrote {self.out / self.name}.png")
+            self.picture(self.out / f"{self.name}.png", draw)
+
+    def picture(self, path: Path, draw: Callable[[Path], None]) -> None:
+        """Made by `draw`, where matplotlib is installed."""
+        try:
+            draw(path)
+            print(f"wrote {path}")
+        except NoPictures as reason:
+            print(f"{path} is left out; {reason}")
 
     def write(self, path: Path, content: str) -> None:
         path.write_text(content)

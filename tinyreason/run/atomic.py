@@ -41,7 +41,7 @@ def append(path: Path, line: bytes) -> None:
 def sync(path: Path) -> None:
     """The file at `path`, if there is one, is on disk before this returns. Raises OSError."""
     if path.exists():
-        with path.open("rb") as file:
+        with path.open("r+b") as file:  # Windows flushes only what may be written
             os.fsync(file.fileno())
 
 
@@ -68,11 +68,12 @@ def rename(old: Path, new: Path) -> None:
     returns.
     """
     os.replace(old, new)
-    descriptor = os.open(new.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    if os.name != "nt":  # Windows opens no directories, and keeps them in order by itself
+        descriptor = os.open(new.parent, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def temporary_of(path: Path) -> Path:

@@ -190,7 +190,7 @@ class RunFolder:
     def leave(self) -> None:
         """Nothing came of it: do not leave an empty folder behind."""
         if not (self.path / "config.yaml").exists():
-            (self.path / "lock").unlink(missing_ok=True)
+            self.lock.remove()
             with suppress(OSError):  # somebody's files are in it
                 self.path.rmdir()
                 self.path.parent.rmdir()

@@ -1,7 +1,6 @@
 """What a run stands in: the machine and its versions."""
 
 import platform
-import resource
 import sys
 
 import numpy as np
@@ -12,13 +11,16 @@ from tinyreason.run.deterministic import repeats
 
 def peak_memory(device: torch.device) -> int:
     """Bytes: what was allocated on a GPU at most, or what this process took of the machine's
-    memory.
+    memory; 0 where the system does not say.
     """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
-        1 if sys.platform == "darwin" else 1024
-    )
+    try:
+        import resource
+    except ImportError:  # Windows, which has no such count without another library
+        return 0
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def machine_of(device: torch.device) -> dict:

@@ -9,7 +9,8 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+NAMES = ("SIGTERM", "SIGINT", "SIGUSR1")  # the last is not on Windows
+SIGNALS = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))
 
 
 class Stopped(Exception):
