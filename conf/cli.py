@@ -15,6 +15,7 @@ from pathlib import Path
 import hydra
 import torch
 from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
@@ -116,8 +117,14 @@ def default_name() -> str:
 def composed(words: list[str]) -> DictConfig:
     """The configuration that `train.py` would get from `words`."""
     words = mended(words, keys_of("train"))
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("train", words)
+    hydra_now = GlobalHydra.instance()
+    outer = hydra_now.hydra  # of the command that asks, if it is one of Hydra's
+    hydra_now.clear()
+    try:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            config = compose("train", words)
+    finally:
+        hydra_now.hydra = outer
     files_decide(config, words)
     return config
 

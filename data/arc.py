@@ -30,6 +30,7 @@ from data.arc_augment import (
     encode,
     extent,
     inverse_colours,
+    named_tasks,
     pair_keys,
     parse_names,
     transform,
@@ -155,12 +156,7 @@ class ARC(Task):
 
     def named_tasks(self) -> list[list]:
         """See `About.identifiers`: each task, how many copies, and a digest of what they are."""
-        table, found = self.augmentations, []
-        for name, start, count in zip(self.names, table.first, table.count, strict=True):
-            own = slice(start, start + count)
-            sha = hashlib.sha256(table.dihedral[own].tobytes() + table.colours[own].tobytes())
-            found.append([name, int(count), sha.hexdigest()[:16]])
-        return found
+        return named_tasks(self.names, self.augmentations)
 
     def identifiers(self) -> list[str]:
         """The names of all puzzle identifiers, as `identifiers.json` holds them."""

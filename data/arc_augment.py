@@ -98,6 +98,16 @@ def parse_names(names: list[str]) -> tuple[Augmentations, list[str]]:
     ), tasks
 
 
+def named_tasks(names: list[str], table: Augmentations) -> list[list]:
+    """See `About.identifiers`: each task, how many copies it has, and a digest of what they are."""
+    found = []
+    for name, start, count in zip(names, table.first, table.count, strict=True):
+        own = slice(start, start + count)
+        sha = hashlib.sha256(table.dihedral[own].tobytes() + table.colours[own].tobytes())
+        found.append([name, int(count), sha.hexdigest()[:16]])
+    return found
+
+
 def encode(grid: np.ndarray, canvas: int) -> np.ndarray:
     """(S,) uint8 tokens of a grid (rows, columns) of colours 0..9 at the top left corner.
 

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from eval.adopt import ours
 from tests import tiny, zoo
 from tests.zoo.recording import TOLERANCE as ZOO_TOLERANCE
 from tests.zoo.recording import Recording, absolute
@@ -40,23 +41,6 @@ TOLERANCE = {
     "halted": 0,
 }
 
-NAMES = [  # the reference's names -> ours
-    ("inner.embed_tokens.embedding_weight", "encoder.tokens"),
-    ("inner.embed_pos.embedding_weight", "encoder.positions.table"),
-    ("inner.puzzle_emb.weights", "encoder.puzzles.table"),
-    ("inner.lm_head.", "heads.answer."),
-    ("inner.q_head.", "heads.halt."),
-    ("inner.H_init", "start_z_H"),
-    ("inner.L_init", "start_z_L"),
-    ("inner.H_level.layers.", "core_H.blocks."),
-    ("inner.L_level.layers.", "core_L.blocks."),
-    ("self_attn.qkv_proj", "mix.qkv"),
-    ("self_attn.o_proj", "mix.out"),
-    ("mlp_t.", "mix.mlp."),
-    ("gate_up_proj", "gate_up"),
-    ("down_proj", "down"),
-]
-
 
 class Golden:
     """One recorded file of HRM or TRM, and our model with its weights.
@@ -75,7 +59,7 @@ class Golden:
         identifiers = len(self.data["weight/inner.puzzle_emb.weights"])
         grid = (1, reference["seq_len"])
         self.facts = Facts(reference["vocab_size"], grid, num_puzzle_identifiers=identifiers)
-        self.rename = lambda name: ours(name, is_hrm)
+        self.rename = lambda name: ours(name, "hrm" if is_hrm else "trm")
         self.model = self.load(make_model(config, self.facts, torch.device("cpu")))
         rule = "q_learning" if is_hrm else "correctness"
         self.halting = make_halting(HaltingConfig(rule, reference["halt_max_steps"], 0.0))
@@ -166,12 +150,6 @@ def model_config(reference: dict, is_hrm: bool) -> ModelConfig:
         prefix=reference.get("puzzle_emb_len", 1 if is_hrm else 16),
         **options,
     )
-
-
-def ours(name: str, is_hrm: bool) -> str:
-    for theirs, mine in NAMES:
-        name = name.replace(theirs, mine)
-    return name if is_hrm else name.replace("core_L.", "core.")
 
 
 def relative(mine: Tensor, theirs: Tensor) -> float:
