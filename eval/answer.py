@@ -53,10 +53,10 @@ def answer(trained: Trained, options: SolveConfig) -> None:
     if not options.json and not options.answers:
         show(found)
     if options.json:
-        content = json.dumps(table(found), indent=1) + "\n"
+        content = json.dumps(found.table(), indent=1) + "\n"
         write_whole(Path(options.json), content.encode())
     if options.answers:
-        write_whole(Path(options.answers), as_csv(table(found)).encode())
+        write_whole(Path(options.answers), as_csv(found.table()).encode())
     if len(found) > 1:
         say(f"{len(found)} puzzles{told_valid(found)}, {len(found) / seconds:.1f} a second")
 
@@ -147,19 +147,6 @@ def from_file(trained: Trained, path: Path, name: str) -> tuple[np.ndarray, list
 # ---- what is written
 
 
-def table(found: Solutions) -> list[dict]:
-    """A row for each puzzle."""
-    texts = [found.rules.text(q, q) for q in found.questions]
-    rows = []
-    for i, (question, text) in enumerate(zip(texts, found.answers, strict=True)):
-        row = {"question": question, "answer": text}
-        row |= {name: bool(kept[i]) for name, kept in found.checks.items()}
-        if found.confidence is not None:
-            row["confidence"] = round(float(found.confidence[i]), 6)
-        rows.append(row | {"segments": int(found.segments[i])})
-    return rows
-
-
 def write_attempt(path: Path, task: Task, rows: Rows, attempt: Attempt) -> None:
     """The answers of an evaluation, as a table."""
     found = Solutions(
@@ -167,11 +154,11 @@ def write_attempt(path: Path, task: Task, rows: Rows, attempt: Attempt) -> None:
         questions=rows.inputs,
         tokens=attempt.answers,
         checks=task.check(rows.inputs, attempt.answers),
-        confidence=1 / (1 + np.exp(-attempt.halt_logits)),
+        confidence=attempt.confidence,
         segments=attempt.segments,
     )
     exact = attempt.exact[:, -1]
-    lines = [row | {"exact": bool(right)} for row, right in zip(table(found), exact, strict=True)]
+    lines = [row | {"exact": bool(right)} for row, right in zip(found.table(), exact, strict=True)]
     write_whole(path, as_csv(lines).encode())
     say(f"wrote {path}")
 

@@ -43,7 +43,7 @@ def options(config: dict[str, Any]) -> dict[str, Any]:
     config = deepcopy(config)
     task, model = config.get("task"), config.get("model")
     if isinstance(task, dict) and isinstance(task.get("name"), str):
-        config["task"] = ADDED_TO_TASKS.get(task["name"], {}) | task
+        config["task"] = ADDED_TO_TASKS.get(task["name"], {}) | bank(task)
     if not isinstance(model, dict):
         return config
     for old, new in RENAMED.items():
@@ -55,6 +55,14 @@ def options(config: dict[str, Any]) -> dict[str, Any]:
         config["gradient"] = gradient(model.pop("gradient"))
         config.setdefault("depth", {"name": "fixed"})
     return config
+
+
+def bank(task: dict[str, Any]) -> dict[str, Any]:
+    """Before 0.3, valid puzzles made do with what the others left of the 2,000 of the bank."""
+    counts = [task.get(f"{split}_puzzles") for split in ("train", "test", "valid")]
+    if task.get("source") != "bank" or "bad" in task or any(type(n) is not int for n in counts):
+        return task
+    return task | {"valid_puzzles": min(counts[2], max(0, 2000 - counts[0] - counts[1]))}
 
 
 def exported(config: dict[str, Any]) -> dict[str, Any]:

@@ -47,6 +47,11 @@ class Attempt:
     cells: np.ndarray  # (N, K) float32, share of cells right after each segment
     wants: np.ndarray  # (N, K) bool, the head says finished
 
+    @property
+    def confidence(self) -> np.ndarray:
+        """(N,) float32 from 0 to 1: what the halting head gives the last answer."""
+        return 0.5 * (1 + np.tanh(0.5 * self.halt_logits))  # a sigmoid that cannot overflow
+
     def rows(self, which: np.ndarray) -> "Attempt":
         """The puzzles `which` (bool mask or indices) alone."""
         return Attempt(*(getattr(self, field.name)[which] for field in fields(self)))

@@ -91,6 +91,18 @@ class Solutions:
         parts.append(f"{self.segments[i]} segment{'s' if self.segments[i] > 1 else ''}")
         return ", ".join(parts)
 
+    def table(self) -> list[dict]:
+        """A row for each puzzle: question, answer, checks, confidence and segments as plain values."""
+        questions = list(map(self.rules.text, self.questions, self.questions))
+        rows = []
+        for i, (question, answer) in enumerate(zip(questions, self.answers, strict=True)):
+            row = {"question": question, "answer": answer}
+            row |= {name: bool(kept[i]) for name, kept in self.checks.items()}
+            if self.confidence is not None:
+                row["confidence"] = round(float(self.confidence[i]), 6)
+            rows.append(row | {"segments": int(self.segments[i])})
+        return rows
+
     def __str__(self) -> str:
         return "\n\n".join(map(self.picture, range(len(self))))
 
@@ -198,7 +210,7 @@ class Trained:
             questions=questions,
             tokens=found.answers,
             checks=self.rules.check(questions, found.answers),
-            confidence=1 / (1 + np.exp(-found.halt_logits)) if learns else None,
+            confidence=found.confidence if learns else None,
             segments=found.segments,
         )
 
