@@ -193,6 +193,14 @@ def with_answers(table: Table, records: list[Record], notes: Picked) -> list[Rec
     return [record for record in records if record.answer]
 
 
+def parse_columns(value: Any) -> list[str] | None:
+    """`task.columns`: the names of question and answer, or of the question alone; or None."""
+    fits = isinstance(value, list | tuple) and len(value) in (1, 2)
+    if value is not None and not (fits and all(isinstance(one, str | int) for one in value)):
+        raise UserError(f"task.columns={value}: must be [question,answer], or null")
+    return None if value is None else [str(one) for one in value]
+
+
 def served(name: str, files: dict[str, Path], counts: dict[str, Any]) -> dict[str, Any]:
     """The counts of the splits that a file serves: all, or those that have no file of their own."""
     if name == "all":

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from data.from_files import FromFiles
+from data.from_files import FromFiles, parse_columns
 from data.picked import Picked
 from data.sources import Source, folder_splits, is_folder
 from data.table import Record, Table
@@ -66,7 +66,7 @@ class Grid(FromFiles):
             "source", source, source not in (None, "generate"), "a file or a folder of examples"
         )
         self.counts = split_counts(train_puzzles, valid_puzzles, test_puzzles, False)
-        self.columns = None if columns is None else list(columns)
+        self.columns = parse_columns(columns)
         self.source, self.bad = source, bad
         self.facts = self.notation = None
         self.notes: list[str] = []

@@ -23,7 +23,7 @@ import numpy as np
 
 from data import maze_engine as engine
 from data import maze_files
-from data.from_files import FromFiles
+from data.from_files import FromFiles, parse_columns
 from data.maze_files import Read
 from data.picked import Picked
 from data.sources import Source, folder_splits, is_folder, resolve
@@ -96,7 +96,7 @@ class Maze(FromFiles):
         self.counts = split_counts(train_puzzles, valid_puzzles, test_puzzles, generated)
         self.alphabet, self.flat = maze_files.parse_alphabet(alphabet), maze_files.parse_grid(grid)
         self.side, self.source, self.augmented = side, source, augment
-        self.columns = None if columns is None else list(columns)
+        self.columns = parse_columns(columns)
         self.ambiguous, self.bad = ambiguous, bad
         self.how = {"style": style, "wall": wall, "min_path": min_path, "ties": ties}
         self.notes: list[str] = []

@@ -21,7 +21,7 @@ import numpy as np
 
 from data import sudoku_files
 from data import sudoku_symmetry as symmetry
-from data.from_files import FromFiles
+from data.from_files import FromFiles, parse_columns
 from data.picked import WHOLE, Picked
 from data.sources import Source, folder_splits, is_folder, resolve
 from data.sudoku_files import Read
@@ -106,7 +106,7 @@ class Sudoku(FromFiles):
         self.side, self.source, self.augmented = side, source, augment
         self.clues, self.min_guesses = clues, min_guesses
         self.within, self.ambiguous, self.bad = (min_rating, max_rating), ambiguous, bad
-        self.columns = None if columns is None else list(columns)
+        self.columns = parse_columns(columns)
         self.notes: list[str] = []
         self.facts = self.notation = None
         if side is not None:

@@ -109,6 +109,7 @@ def puzzles(content: bytes, cells: int, judge) -> list[tuple[int, list[int], lis
         raise Unclear  # two names that differ in case alone
     question, answer = header.index("question"), header.index("answer")
     judged, bad = [], {stop} - {None}
+    unreadable = {number for number, text in lines_of(content) if text is None}
     for number, fields in records[1:]:
         if fields:  # an empty line is none
             texts = [fields[i] for i in (question, answer) if i < len(fields)]
@@ -119,7 +120,7 @@ def puzzles(content: bytes, cells: int, judge) -> list[tuple[int, list[int], lis
             else:
                 judged.append((number, *tokens))
     if bad:
-        raise Wrong(bad)
+        raise Wrong(bad | unreadable)
     if not judged:
         raise Wrong
     return judged

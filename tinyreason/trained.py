@@ -92,7 +92,7 @@ class Solutions:
         return ", ".join(parts)
 
     def table(self) -> list[dict]:
-        """A row for each puzzle: question, answer, checks, confidence and segments as plain values."""
+        """A row for each puzzle: question, answer, checks, confidence and segments."""
         questions = list(map(self.rules.text, self.questions, self.questions))
         rows = []
         for i, (question, answer) in enumerate(zip(questions, self.answers, strict=True)):

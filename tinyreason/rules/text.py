@@ -14,6 +14,7 @@ import numpy as np
 from tinyreason.errors import UserError
 
 MOST = 100_000  # characters of a text; a puzzle of 30 x 30 with a space between cells has 1,800
+CELL = re.compile(r".|[1-9][0-9]{1,2}", re.ASCII)  # a character, or a number from 10 on
 FRAME = re.compile(r"[-+|=*:#_.\s]*[-+=*]{2,}[-+|=*:#_.\s]*")  # a line that only draws boxes
 
 
@@ -109,7 +110,7 @@ def unframed(lines: list[str]) -> list[str]:
 def cells_in(line: str) -> list[str | int]:
     """One line of cells, together or apart."""
     apart = [part for part in re.split(r"[\s,;|\[\]()'\"]+", line) if part]
-    if len(apart) > 1 and all(len(part) <= 3 and re.fullmatch(r"\d+|.", part) for part in apart):
+    if len(apart) > 1 and all(CELL.fullmatch(part) for part in apart):
         return [part if len(part) == 1 else int(part) for part in apart]
     return list("".join(apart))
 

@@ -6,6 +6,7 @@ A second SIGINT leaves at once, and nothing is saved beyond the last checkpoint.
 
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -25,7 +26,9 @@ class Stop:
         self.idle = self.interrupted = False
 
     def __enter__(self) -> "Stop":
-        self.before = {s: signal.signal(s, self.heard) for s in SIGNALS}
+        main = threading.current_thread() is threading.main_thread()
+        # only the main thread may listen; in another, as in a notebook's, nothing is caught
+        self.before = {s: signal.signal(s, self.heard) for s in SIGNALS} if main else {}
         return self
 
     def __exit__(self, *_) -> None:
