@@ -36,24 +36,22 @@ from conf.schema import Config, plain, training_config
 from conf.tracker import Fallback, make_tracker
 from data.registry import load_task
 from data.task import Task
-from eval.load import changed, weights_for_init
+from eval.advice import cannot_learn, does_not_learn
+from eval.begin import begin_from, refuse_other_puzzles, remember
 from eval.solve import brief, save_submission, solve
 from tinyreason.device import pick_device
 from tinyreason.errors import UserError
 from tinyreason.feed import Stream
 from tinyreason.models import parameter_count
 from tinyreason.nonfinite import MOST_IN_A_ROW
-from tinyreason.puzzle import SPLITS, Puzzles
-from tinyreason.run import puzzles
+from tinyreason.puzzle import Puzzles
 from tinyreason.run.console import say
 from tinyreason.run.deterministic import deterministic
 from tinyreason.run.folder import Finished, RunFolder
 from tinyreason.run.machine import peak_memory
 from tinyreason.run.signals import Stop, Stopped
 from tinyreason.solver import Solver
-from tinyreason.trainer import TABLE, Trainer
-
-STILL = 0.98  # of the first loss: no progress worth the name
+from tinyreason.trainer import Trainer
 
 
 class Run(NamedTuple):
@@ -165,8 +163,8 @@ def evaluate(run: Run, stop: Stop) -> dict[str, str]:
     keep_best(run, found["exact_accuracy"])
     log(run, evaluation(trainer, "eval", watched, found))
     say(f"step {trainer.steps}, {trainer.seconds:.0f} s, {watched}: {brief(found)}")
-    if not run.folder.evaluated:
-        hint_at_what_does_not_learn(run)
+    if not run.folder.evaluated and (hint := does_not_learn(run.losses)):
+        say(hint)
     run.folder.evaluated.add((watched, trainer.steps))
     return {watched: f"{found['exact_accuracy']:.1%}"}
 
@@ -222,63 +220,6 @@ def go_on(trainer: Trainer, path: Path, state: dict) -> None:
     say(f"resuming from step {trainer.steps} ({path})")
     if changed:
         say(f"note: results may differ from an uninterrupted run ({'; '.join(changed)})")
-
-
-def refuse_other_puzzles(config: Config, folder: RunFolder, splits: dict[str, Puzzles]) -> None:
-    """Raise UserError where a run would go on with other puzzles than it was begun with."""
-    before = puzzles.read(folder.path) if folder.begun else None
-    why = changed(before, splits, SPLITS) if before else ""
-    if why and not config.resume_override:
-        raise UserError(
-            f"{folder.path}: {why}; use name=NEW, put them back, or use resume_override=true"
-        )
-    if why:
-        say(f"note: {why}")
-
-
-def remember(path: Path, config: Config, task: Task, splits: dict[str, Puzzles]) -> None:
-    """What its puzzles are, for whoever examines or continues the run."""
-    facts, notation, train = task.facts, task.notation, splits["train"]
-    digests, source = puzzles.digests(splits), config.task["source"]
-    about = puzzles.Remembered(facts, notation, task.named_tasks(), digests, source)
-    if len(train) > puzzles.MOST_KEYS:
-        say(f"note: {path} remembers {puzzles.MOST_KEYS:,} of {len(train):,} training puzzles")
-        train = replace(
-            train,
-            inputs=train.inputs[: puzzles.MOST_KEYS],
-            labels=train.labels[: puzzles.MOST_KEYS],
-        )
-    puzzles.write(path, about, task.keys(train))
-
-
-def begin_from(trainer: Trainer, init: str, task: Task) -> None:
-    """Take over the weights of another run or export, as far as they fit; say which."""
-    tensors, identifiers = weights_for_init(init)
-    table = task.named_tasks()
-    taken, fresh = trainer.take_weights(tensors, identifiers, table)
-    if not any(tensors[name].ndim > 1 for name in taken):  # biases fit anywhere
-        raise UserError(f"init={init}: none of its weights fits this model; use its model options")
-    told = f", begun afresh: {', '.join(fresh)}" if fresh else ""
-    say(f"init={init}: taken {len(taken)} of {len(taken) + len(fresh)} tensors{told}")
-    if table and TABLE in taken and identifiers is not None:
-        new = [one[0] for one in table if one not in identifiers]
-        known = f"{len(table) - len(new)} of {len(table)} tasks keep their embedding"
-        say(
-            f"init={init}: {known}"
-            + (f", begun afresh: {shorten(', '.join(new), 200)}" if new else "")
-        )
-
-
-def hint_at_what_does_not_learn(run: Run) -> None:
-    """After the first evaluation, where the loss is what it was."""
-    losses = run.losses
-    if len(losses) > 1 and losses[-1] > STILL * losses[0]:
-        causes = "a learning rate that is too low or too high (optim.lr=, optim.warmup=), answers "
-        causes += "that do not follow from the questions, too small a model or too few recursions"
-        say(
-            f"hint: the loss has not moved ({losses[0]:.3f}, "
-            f"now {losses[-1]:.3f}); usual causes: {causes}"
-        )
 
 
 def save(run: Run) -> bool:
@@ -362,17 +303,6 @@ def describe(config: Config, trainer: Trainer, task: Task, splits: dict, folder:
         )
     for line in notes:
         say(f"note: {line}")
-
-
-def cannot_learn(config: Config) -> list[str]:
-    """What keeps a run from learning anything, whatever its data."""
-    notes, optim = [], config.optim
-    if not optim.lr:
-        notes.append("optim.lr=0: the weights will not move")
-    if optim.warmup >= config.steps:
-        told = f"optim.warmup={optim.warmup} is not shorter than steps={config.steps}"
-        notes.append(f"{told}: the learning rate never reaches optim.lr={optim.lr:g}")
-    return notes
 
 
 @contextmanager

@@ -11,12 +11,13 @@ N examples, S cells.
 import math
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from data.from_files import FromFiles, parse_columns
 from data.picked import Picked
+from data.read import Read
 from data.sources import Source, folder_splits, is_folder
 from data.table import Record, Table
 from data.task import require, split_counts
@@ -25,19 +26,6 @@ from tinyreason.puzzle import Facts, Puzzles, Rows
 from tinyreason.rules import Notation
 
 MOST = 255  # different characters
-
-
-class Read(NamedTuple):
-    """Some examples of one file."""
-
-    path: Path
-    rows: np.ndarray  # (N,) line in the file, or number of the entry
-    inputs: np.ndarray  # (N, S) uint8
-    labels: np.ndarray  # (N, S) uint8
-
-    def select(self, which: np.ndarray) -> "Read":
-        """The examples `which`, indices or (N,) bool."""
-        return Read(self.path, self.rows[which], self.inputs[which], self.labels[which])
 
 
 class Grid(FromFiles):

@@ -14,7 +14,6 @@ N mazes, S cells of the canvas: a maze that is smaller stands at its top left, P
 """
 
 from dataclasses import replace
-from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -22,10 +21,11 @@ from typing import Any
 import numpy as np
 
 from data import maze_engine as engine
-from data import maze_files
+from data import maze_files, maze_form
 from data.from_files import FromFiles, parse_columns
-from data.maze_files import Read
+from data.maze_symmetry import gathered, symmetries, turning
 from data.picked import Picked
+from data.read import Read
 from data.sources import Source, folder_splits, is_folder, resolve
 from data.table import Record, Table
 from data.task import require, split_counts, whole
@@ -94,7 +94,7 @@ class Maze(FromFiles):
         require("min_path", min_path, whole(min_path, 2, most), f"a number of cells in 2..{most}")
         require("augment", augment, isinstance(augment, bool), "true or false")
         self.counts = split_counts(train_puzzles, valid_puzzles, test_puzzles, generated)
-        self.alphabet, self.flat = maze_files.parse_alphabet(alphabet), maze_files.parse_grid(grid)
+        self.alphabet, self.flat = maze_form.parse_alphabet(alphabet), maze_form.parse_grid(grid)
         self.side, self.source, self.augmented = side, source, augment
         self.columns = parse_columns(columns)
         self.ambiguous, self.bad = ambiguous, bad
@@ -163,21 +163,21 @@ class Maze(FromFiles):
     # ---- files
 
     def looks(self, text: str) -> bool:
-        return maze_files.looks(text)
+        return maze_form.looks(text)
 
     def form(self, tables: dict[Path, tuple[Table, list[Record]]]) -> dict:
-        mazes = {path: maze_files.written(some) for path, (_, some) in tables.items()}
+        mazes = {path: maze_form.written(some) for path, (_, some) in tables.items()}
         found, sizes = {}, []
         for path, some in mazes.items():
-            alphabet = maze_files.alphabet_of(some[:1000], path, self.alphabet)
-            if maze_files.cut_at_the_ends(some, alphabet[1]):
+            alphabet = maze_form.alphabet_of(some[:1000], path, self.alphabet)
+            if maze_form.cut_at_the_ends(some, alphabet[1]):
                 raise UserError(
                     f"{path}: its mazes have different lengths "
                     "and none begins or ends with an open "
                     "cell; a writer has probably cut the spaces off both ends, which cannot be put "
                     "back for certain; write the file again, with another character for open cells"
                 )
-            shapes = maze_files.shapes_of(some, alphabet, self.flat)
+            shapes = maze_form.shapes_of(some, alphabet, self.flat)
             sizes += [shape for shape in shapes.values() if isinstance(shape, tuple)]
             sizes += {
                 (len(one.question), len(one.question[0])) for one in some if len(one.question) > 1
@@ -210,7 +210,7 @@ class Maze(FromFiles):
 
     def parsed(self, table: Table, records: list[Record], form: dict, notes: Picked) -> Read:
         alphabet, shapes = form[table.path]
-        mazes = maze_files.written(records)
+        mazes = maze_form.written(records)
         return maze_files.on_canvas(table.path, mazes, alphabet, self.facts.grid, shapes, notes)
 
     def judged(self, read: Read, table: Table, form: dict, notes: Picked) -> Read:
@@ -318,31 +318,3 @@ class Maze(FromFiles):
                     raise UserError(f"{part.path}:{found.argmax()}: {why}")
         self.refuse_shared(parts)
         return splits
-
-
-def symmetries(grid: tuple[int, int]) -> int:
-    """How many keep the shape of a canvas."""
-    return 8 if grid[0] == grid[1] else 4
-
-
-@lru_cache(maxsize=1024)
-def turning(size: tuple[int, int], grid: tuple[int, int]) -> np.ndarray:
-    """(8 or 4, S) the cell that each cell of the canvas takes over from a maze of `size` at its top
-    left; S, one past the last, beside it.
-
-    In the references' order; of a canvas that is not square, those that do not transpose.
-    """
-    cells = np.arange(grid[0] * grid[1]).reshape(grid)[: size[0], : size[1]]
-    turns = [np.rot90(cells, k) for k in range(4)]
-    all_eight = [*turns, np.fliplr(cells), np.flipud(cells), cells.T, np.fliplr(np.rot90(cells))]
-    kept = all_eight if grid[0] == grid[1] else [all_eight[k] for k in (0, 2, 4, 5)]
-    tables = np.full((len(kept), *grid), grid[0] * grid[1])
-    for table, turned in zip(tables, kept, strict=True):
-        table[: turned.shape[0], : turned.shape[1]] = turned
-    return tables.reshape(len(kept), -1)
-
-
-def gathered(cells: np.ndarray, table: np.ndarray) -> np.ndarray:
-    """(N, S) the cells that `table` (N, S) names; PAD for S."""
-    padded = np.pad(cells, ((0, 0), (0, 1)), constant_values=PAD)
-    return np.take_along_axis(padded, table, 1)

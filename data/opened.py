@@ -19,6 +19,7 @@ from tinyreason.errors import UserError
 
 MAX_BYTES = 4 << 30  # of a file, after decompression; the whole of sudoku-extreme is below 1 GB
 MAX_LINE = 100_000  # bytes of one line, below the csv module's own limit for a field (131,072)
+MAX_EMPTY = 1000  # lines in a row
 MAX_MEMBERS = 1000  # of a zip that is looked into
 IDLE = ("__MACOSX/", ".DS_Store")  # what archivers add
 BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, RuntimeError)
@@ -88,7 +89,7 @@ def lines_of(path: Path) -> Iterator[str]:
 
     A byte-order mark is dropped, since spreadsheets write it. Raises UserError, `path:line: ...`.
     """
-    number = size = 0
+    number = size = empty = 0
     try:
         if kind := kind_of(begins(path), TEXTLESS):
             raise UserError(f"{path}: {kind}, not a text file of puzzles")
@@ -102,6 +103,9 @@ def lines_of(path: Path) -> Iterator[str]:
                 if size > MAX_BYTES:
                     limit = f"larger than {MAX_BYTES >> 30} GiB once decompressed"
                     raise UserError(f"{path}:{number}: the file is {limit}")
+                empty = empty + 1 if line in (b"\n", b"\r\n") else 0
+                if empty > MAX_EMPTY:
+                    raise UserError(f"{path}:{number}: {MAX_EMPTY:,} empty lines in a row")
                 if b"\0" in line:
                     raise UserError(f"{path}:{number}: a NUL byte")
                 yield line.decode("utf-8-sig" if number == 1 else "utf-8")
@@ -115,10 +119,23 @@ def lines_of(path: Path) -> Iterator[str]:
 
 def text_of(path: Path, most: int) -> str:
     """The whole text of a file of at most `most` bytes, decompressed. Raises UserError."""
-    parts, size = [], 0
-    for line in lines_of(path):
-        size += len(line)
-        if size > most:
-            raise UserError(f"{path}: larger than {most >> 20} MiB; use one puzzle a line")
-        parts.append(line)
-    return "".join(parts)
+    content = bytes_of(path, most + 1)
+    if len(content) > most:
+        raise UserError(f"{path}: larger than {most >> 20} MiB; use one puzzle a line")
+    if b"\0" in content:
+        raise UserError(f"{path}:1: a NUL byte")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}:1: not UTF-8 (byte {error.start + 1})") from None
+
+
+def bytes_of(path: Path, most: int) -> bytes:
+    """The first `most` bytes of a text file, decompressed. Raises UserError."""
+    if kind := kind_of(begins(path), TEXTLESS):
+        raise UserError(f"{path}: {kind}, not a text file of puzzles")
+    try:
+        with opened(path) as file:
+            return file.read(most)
+    except (*BROKEN, NotImplementedError) as error:
+        raise UserError(f"{path}:1: cannot be read: {error}") from None

@@ -19,12 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from data import sudoku_files
+from data import sudoku_files, sudoku_form
 from data import sudoku_symmetry as symmetry
 from data.from_files import FromFiles, parse_columns
 from data.picked import WHOLE, Picked
+from data.read import Read
 from data.sources import Source, folder_splits, is_folder, resolve
-from data.sudoku_files import Read
 from data.sudoku_generate import FEWEST_CLUES, distinct
 from data.sudoku_solve import RATING, solve
 from data.table import Record, Table
@@ -98,7 +98,7 @@ class Sudoku(FromFiles):
             number = isinstance(value, int | float) and not isinstance(value, bool)
             require(key, value, value is None or number, "a number, or null")
         self.counts = split_counts(train_puzzles, valid_puzzles, test_puzzles, source == "generate")
-        self.box = sudoku_files.parse_box(box)
+        self.box = sudoku_form.parse_box(box)
         usual = self.box is None or generated
         if self.box and (side or 0) not in (0, self.box[0] * self.box[1]):
             raise UserError(f"task.box={box}: a grid of task.side={side} has no such boxes")
@@ -150,12 +150,10 @@ class Sudoku(FromFiles):
     # ---- files
 
     def looks(self, text: str) -> bool:
-        return sudoku_files.looks(text)
+        return sudoku_form.looks(text)
 
-    def form(self, tables: dict[Path, tuple[Table, list[Record]]]) -> sudoku_files.Form:
-        forms = {
-            path: sudoku_files.form_of(some[:1000], path) for path, (_, some) in tables.items()
-        }
+    def form(self, tables: dict[Path, tuple[Table, list[Record]]]) -> sudoku_form.Form:
+        forms = {path: sudoku_form.form_of(some[:1000], path) for path, (_, some) in tables.items()}
         first = next(iter(forms.values()))
         for path, form in forms.items():
             wanted = self.side or first.side
@@ -187,6 +185,9 @@ class Sudoku(FromFiles):
             self.ambiguous == "keep" and table.answered and len(read.rows) > WHOLE
         )
         box, alphabet = self.facts.box, form[table.path].alphabet
+        if len(read.rows) and not (read.inputs == BLANK).any():
+            advice = "if they are answers, name both columns with task.columns=[question,answer]"
+            raise UserError(f"{table.path}: the questions have no blank cell; {advice}")
         read, several = sudoku_files.judged(read, box, notes, alphabet, not known)
         if known and self.source != "bank":
             notes.say(f"{table.path}: not checked for second solutions, as task.ambiguous=keep")
@@ -208,8 +209,8 @@ class Sudoku(FromFiles):
     def told(self, table: Table, form: dict) -> str:
         mine = form[table.path]
         return (
-            f"{sudoku_files.described(mine, self.facts.box)} "
-            f"({table.form}, {sudoku_files.spelt(mine)})"
+            f"{sudoku_form.described(mine, self.facts.box)} "
+            f"({table.form}, {sudoku_form.spelt(mine)})"
         )
 
     def keys_of(self, part: Any) -> np.ndarray:

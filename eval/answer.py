@@ -27,8 +27,9 @@ from tinyreason.errors import UserError
 from tinyreason.puzzle import Rows
 from tinyreason.run.atomic import write_whole
 from tinyreason.run.console import say
+from tinyreason.solutions import Solutions
 from tinyreason.solver import Attempt
-from tinyreason.trained import Solutions, Trained
+from tinyreason.trained import Trained
 
 MOST_STDIN = 64 << 20  # characters
 MOST_PATH = 1000  # characters of a path

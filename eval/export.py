@@ -25,8 +25,9 @@ from tinyreason.exported import CONFIG, FORMAT, WEIGHTS, Exported
 from tinyreason.hub import hub_parts, reason_of
 from tinyreason.models import RecursiveModel
 from tinyreason.run import checkpoint
+from tinyreason.run.chosen import state_of
 from tinyreason.run.machine import versions
-from tinyreason.trained import Trained, state_of
+from tinyreason.trained import Trained
 from tinyreason.untrusted import read_object
 
 

@@ -27,10 +27,11 @@ from tinyreason.puzzle import Facts, Puzzles
 from tinyreason.puzzle_embedding import rows_by_name
 from tinyreason.rules import Notation
 from tinyreason.run import puzzles
+from tinyreason.run.chosen import state_of, weights_of
 from tinyreason.run.console import say
 from tinyreason.run.folder import read_config
 from tinyreason.run.manifest import NAME
-from tinyreason.trained import CPU, Trained, combined, open_trained, state_of, weights_of
+from tinyreason.trained import CPU, Trained, combined, open_trained
 
 EMBEDDINGS = ("own", "mean")  # of ARC tasks that the run does not know: refused, or the mean
 

@@ -10,6 +10,7 @@ the imports took.
 
 import bz2
 import gzip
+import io
 import json
 import lzma
 import os
@@ -30,6 +31,7 @@ from data import dataset as folder
 from data.arc import ARC
 from data.arc_task import ArcTask
 from data.build import build
+from data.grid import Grid
 from data.picked import Picked
 from data.registry import load_task
 from data.table import open_table
@@ -43,7 +45,8 @@ from tinyreason.rules.sudoku import BOX
 from tinyreason.untrusted import read_npy
 
 FEW = range(300)
-CASES = {"sudoku": 10_000, "forms": 40_000, "maze": 10_000, "arc": 10_000, "folder": 4_000}
+CASES = {"sudoku": 10_000, "maze": 10_000, "arc": 10_000, "folder": 4_000}
+CASES |= {"forms": 40_000, "npy": 10_000, "grid": 10_000}
 MORE = range(10_000, 30_000)
 MOST_MEMORY = 200 << 20  # bytes
 ROOT = Path(__file__).parents[1]
@@ -226,6 +229,87 @@ def fuzz_forms(directory: Path, cases: range) -> Tally:
             ),
         )
     return tally
+
+
+def fuzz_npy(directory: Path, cases: range) -> Tally:
+    """Pairs of arrays, one of them spoilt."""
+    tally, pairs = Tally(), sudoku_pairs(4)
+    for case in cases:
+        rng = fuzz.generator(7, case)
+        chosen = [pairs[i] for i in rng.integers(len(pairs), size=3)]
+        parts = zip(("quizzes", "solutions"), zip(*chosen, strict=True), strict=True)
+        content = {n: npy_of(texts) for n, texts in parts}
+        spoilt = fuzz.pick(rng, sorted(content))
+        content[spoilt] = fuzz.spoilt(rng, content[spoilt], fuzz.NPY)
+        for name, data in content.items():
+            (directory / f"{name}.npy").write_bytes(data)
+        path = directory / "quizzes.npy"
+        tally.judge(
+            case,
+            directory,
+            lambda path=path: rows_of(read_sudokus(path, None)),
+            lambda: (_ for _ in ()).throw(oracle.Wrong),
+            lambda found, content=content: npy_holds(found, content),
+        )
+    return tally
+
+
+def npy_of(texts: tuple[str, ...]) -> bytes:
+    cells = [[int(c.replace(".", "0")) for c in text] for text in texts]
+    return fuzz.npy_bytes(np.array(cells, np.uint8))
+
+
+def npy_holds(found: list, content: dict[str, bytes]) -> bool:
+    """Each puzzle is one, and its numbers are those that numpy itself finds in the files."""
+    arrays = [np.load(io.BytesIO(content[n])) for n in ("quizzes", "solutions")]
+    questions, answers = (array.reshape(len(array), -1) + 1 for array in arrays)
+    return all(
+        (questions[row - 1] == inputs).all()
+        and (answers[row - 1] == labels).all()
+        and oracle.sudoku(
+            *("".join("?.123456789"[t] for t in part) for part in (inputs, labels)), 4, BOX[4]
+        )
+        for row, inputs, labels in found
+    )
+
+
+# Any other task
+
+
+def fuzz_grid(directory: Path, cases: range) -> Tally:
+    """Tables of two columns of texts."""
+    tally, letters = Tally(), list("abcdefgh")
+    for case in cases:
+        rng = fuzz.generator(8, case)
+        texts = ["".join(rng.permutation(letters)) for _ in range(3)]
+        rows = [HEADER, *(["made", text, text[::-1], "1"] for text in texts)]
+        name, content = fuzz.csv_file(rng, rows)
+        path = directory / name
+        path.write_bytes(content)
+        tally.judge(
+            case,
+            path,
+            lambda path=path: grid_rows(path),
+            lambda: (_ for _ in ()).throw(oracle.Wrong),
+            lambda found, path=path, content=content: grid_holds(found, plain(path, content)),
+        )
+    return tally
+
+
+def grid_rows(path: Path) -> list[tuple[int, str, str]]:
+    """The row, question and answer of each example."""
+    task = Grid(source=str(path), columns=None, bad="refuse", **tiny.FILE)
+    found = tiny.read_file(task, path)
+    rules = task.rules
+    texts = ([rules.text(row, row) for row in part] for part in (found.inputs, found.labels))
+    return list(zip(found.rows.tolist(), *texts, strict=True))
+
+
+def grid_holds(found: list, content: bytes) -> bool:
+    """Question and answer stand in the file from the row on that they are said to begin at."""
+    lines = re.split(r"\r?\n", content.decode("utf-8", "replace"))
+    near = ["".join(lines[row - 1 : row + 60]).replace('""', '"') for row, _, _ in found]
+    return all(q in text and a in text for text, (_, q, a) in zip(near, found, strict=True))
 
 
 # Mazes
@@ -439,11 +523,13 @@ def fuzz_folder(directory: Path, cases: range) -> Tally:
 FUZZERS = {
     "sudoku": (fuzz_sudoku, 40),
     "forms": (fuzz_forms, 20),
+    "npy": (fuzz_npy, 12),
+    "grid": (fuzz_grid, 12),
     "maze": (fuzz_maze, 17),
     "arc": (fuzz_arc, 7),
     "folder": (fuzz_folder, 35),
 }
-REASONS_OF_FEW = {"sudoku": 15, "forms": 8, "maze": 12, "arc": 6, "folder": 22}
+REASONS_OF_FEW = {"sudoku": 15, "forms": 8, "npy": 6, "grid": 5, "maze": 12, "arc": 6, "folder": 22}
 
 
 @pytest.fixture
@@ -620,6 +706,9 @@ def write_heavy(directory: Path) -> None:
         "objects.json": b"[" + b'{"":0},' * (size // 7 - 2) + b"0]",
         "both.json": b"[" + b'{"":0},' * (size // 20 - 9) + b'"ab",' * (size // 10) + b"0]",
         "strings.json": b"[" + b'"ab",' * (size // 5 - 2) + b"0]",
+        "strings.list": b"[" + b'"ab",' * (size // 5 - 2) + b"0]",
+        "lines.list": b"[\n" + b'"ab",\n' * (size // 6 - 2) + b"0]",
+        "lists.list": b"[" + b"[[]]," * (size // 5 - 2) + b"0]",
         "wide.json": b'["' + "😀".encode() + b"a" * (size - 20) + b'"]',
         "deep.json": b"[" * (size // 20),
         "columns.csv": b"question,answer" + b"," * 99_000 + b"\n" + (b"," * 99_000 + b"\n") * 20,

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from data import maze_engine as engine
-from data import maze_files
-from data.maze import turning
+from data import maze_form
+from data.maze_symmetry import turning
 from tests.tiny import maze, read_mazes
 from tinyreason.errors import UserError
 from tinyreason.puzzle import Rows
@@ -40,7 +40,7 @@ def sha(array: np.ndarray) -> str:
 def grids(*texts: str) -> np.ndarray:
     """Tokens of mazes written as rows joined by '/'."""
     flat = [text.replace("/", "") for text in texts]
-    return maze_files.encode(flat, CHARACTERS)
+    return maze_form.encode(flat, CHARACTERS)
 
 
 def slow_search(inputs: np.ndarray) -> tuple[list[int], int]:

@@ -9,7 +9,7 @@
 N puzzles, S cells.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -31,80 +31,13 @@ from tinyreason.puzzle import Rows
 from tinyreason.recursion import Depth, Gradient, make_gradient
 from tinyreason.rules import Rules, make_rules
 from tinyreason.run import checkpoint, puzzles
-from tinyreason.run.console import say, warn
+from tinyreason.run.chosen import state_of, weights_of
+from tinyreason.run.console import say
 from tinyreason.run.folder import read_config
-from tinyreason.run.manifest import path_of
+from tinyreason.solutions import Solutions, as_puzzles, named
 from tinyreason.solver import Solver, nobody
 
 CPU = torch.device("cpu")
-
-
-@dataclass(frozen=True)
-class Solutions:
-    """The answers to N puzzles."""
-
-    rules: Rules
-    questions: np.ndarray  # (N, S) uint8, tokens
-    tokens: np.ndarray  # (N, S) uint8, the answers
-    checks: dict[str, np.ndarray]  # name: (N,) bool, the rules that an answer keeps
-    confidence: (
-        np.ndarray | None
-    )  # (N,) float32 from 0 to 1, None where no halting head was trained
-    segments: np.ndarray  # (N,) int64, that were used
-
-    @property
-    def answers(self) -> list[str]:
-        """N texts, each row by row, in the alphabet of the training puzzles."""
-        return list(map(self.rules.text, self.questions, self.tokens))
-
-    @property
-    def grids(self) -> np.ndarray:
-        """(N, rows, columns) int16: places in the alphabet, in Sudoku the digits; -1 beside a
-        smaller puzzle, and for a token that no puzzle has.
-        """
-        grids = self.rules.values(self.tokens)
-        return np.where(self.inside, grids, -1) if self.rules.notation.padded else grids
-
-    @property
-    def inside(self) -> np.ndarray:
-        """(N, rows, columns) bool: the cells of the puzzle."""
-        return (self.questions != 0).reshape(-1, *self.rules.facts.grid)
-
-    @property
-    def valid(self) -> np.ndarray | None:
-        """(N,) bool: keeps the givens and the rules; None where there are no rules."""
-        return self.checks.get("valid")
-
-    def __len__(self) -> int:
-        return len(self.questions)
-
-    def picture(self, i: int, bold: bool = False) -> str:
-        """Question and answer `i` side by side, and a line about it."""
-        lines = self.rules.picture(self.questions[i], self.tokens[i], bold)
-        return "\n".join([*lines, self.told(i)])
-
-    def told(self, i: int) -> str:
-        """What is known of answer `i`."""
-        parts = [f"{'' if kept[i] else 'not '}{name}" for name, kept in self.checks.items()]
-        if self.confidence is not None:
-            parts.append(f"confidence {self.confidence[i]:.1%}")
-        parts.append(f"{self.segments[i]} segment{'s' if self.segments[i] > 1 else ''}")
-        return ", ".join(parts)
-
-    def table(self) -> list[dict]:
-        """A row for each puzzle: question, answer, checks, confidence and segments."""
-        questions = list(map(self.rules.text, self.questions, self.questions))
-        rows = []
-        for i, (question, answer) in enumerate(zip(questions, self.answers, strict=True)):
-            row = {"question": question, "answer": answer}
-            row |= {name: bool(kept[i]) for name, kept in self.checks.items()}
-            if self.confidence is not None:
-                row["confidence"] = round(float(self.confidence[i]), 6)
-            rows.append(row | {"segments": int(self.segments[i])})
-        return rows
-
-    def __str__(self) -> str:
-        return "\n\n".join(map(self.picture, range(len(self))))
 
 
 @dataclass
@@ -259,77 +192,3 @@ def combined(run: Path, config: dict[str, Any], about: About) -> Described:
     return Described(
         **{one.name: getattr(part, one.name) for part, kind in parts for one in fields(kind)}
     )
-
-
-def state_of(run: Path, which: str) -> tuple[Path, dict]:
-    """A good checkpoint of a run and what is in it: the "last", the "best", or that of a step.
-
-    Raises UserError if the run has none.
-    """
-    folder = run / "checkpoints"
-    if which not in ("last", "best") and not which.isdecimal():
-        raise UserError(f"checkpoint={which} is unknown; use best, last or a step")
-    if which.isdecimal():
-        return at_step(folder, int(which))
-    found = checkpoint.newest_good(folder, warn)
-    if found is None:
-        raise UserError(f"{run} has no checkpoint yet; train longer or use a smaller save_every=")
-    if which == "last":
-        return found
-    best = found[1].get("best")
-    if not best:
-        raise UserError(f"{run} was not evaluated while training, so there is no best; use last")
-    return at_step(folder, best["step"])
-
-
-def at_step(folder: Path, step: int) -> tuple[Path, dict]:
-    """The checkpoint of a step. Raises UserError if there is none."""
-    path = path_of(folder, step)
-    if not path.is_file():
-        there = ", ".join(map(str, sorted(checkpoint.steps(folder)))) or "none"
-        raise UserError(f"{path}: no such checkpoint; there are those of steps {there}")
-    return path, checkpoint.load(path)
-
-
-def weights_of(state: dict, which: str) -> dict:
-    """The averaged or the raw weights in a checkpoint; where nothing was averaged, they are the
-    same.
-    """
-    if which not in ("ema", "raw"):
-        raise UserError(f"weights={which} is unknown; use weights=ema or weights=raw")
-    found = (which == "ema" and state.get("ema")) or state.get("model")
-    if not isinstance(found, dict):
-        raise UserError("the checkpoint has no weights of a model")
-    return found
-
-
-def as_puzzles(grids: Any) -> Sequence[Any]:
-    """The puzzles in what a user hands in: one, or several. Raises UserError if there is none."""
-    if isinstance(grids, str):
-        return [grids]
-    if isinstance(grids, np.ndarray):
-        if grids.ndim not in (2, 3):
-            raise UserError(
-                f"an array of shape {grids.shape}, not (rows, columns) or (N, rows, columns)"
-            )
-        return [grids] if grids.ndim == 2 else list(grids)
-    grids = list(grids)
-    if not grids:
-        raise UserError("no puzzles")
-    return [grids] if is_one(grids) else grids
-
-
-def is_one(grids: list) -> bool:
-    """Rows of cells, rather than puzzles: the cells of the first row are no rows."""
-    first = grids[0]
-    if isinstance(first, str):
-        return False
-    return isinstance(first, list | tuple) and not any(
-        isinstance(one, list | tuple | np.ndarray) or (isinstance(one, str) and len(one) > 1)
-        for one in first
-    )
-
-
-def named(i: int, count: int) -> str:
-    """For messages."""
-    return f"puzzle {i + 1}" if count > 1 else "puzzle"

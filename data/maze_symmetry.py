@@ -1,0 +1,38 @@
+"""The symmetries of a maze on its canvas: eight of a square, four of a rectangle.
+
+N mazes, S cells of the canvas.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+
+from tinyreason.rules.base import PAD
+
+
+def symmetries(grid: tuple[int, int]) -> int:
+    """How many keep the shape of a canvas."""
+    return 8 if grid[0] == grid[1] else 4
+
+
+@lru_cache(maxsize=1024)
+def turning(size: tuple[int, int], grid: tuple[int, int]) -> np.ndarray:
+    """(8 or 4, S) the cell that each cell of the canvas takes over from a maze of `size` at its top
+    left; S, one past the last, beside it.
+
+    In the references' order; of a canvas that is not square, those that do not transpose.
+    """
+    cells = np.arange(grid[0] * grid[1]).reshape(grid)[: size[0], : size[1]]
+    turns = [np.rot90(cells, k) for k in range(4)]
+    all_eight = [*turns, np.fliplr(cells), np.flipud(cells), cells.T, np.fliplr(np.rot90(cells))]
+    kept = all_eight if grid[0] == grid[1] else [all_eight[k] for k in (0, 2, 4, 5)]
+    tables = np.full((len(kept), *grid), grid[0] * grid[1])
+    for table, turned in zip(tables, kept, strict=True):
+        table[: turned.shape[0], : turned.shape[1]] = turned
+    return tables.reshape(len(kept), -1)
+
+
+def gathered(cells: np.ndarray, table: np.ndarray) -> np.ndarray:
+    """(N, S) the cells that `table` (N, S) names; PAD for S."""
+    padded = np.pad(cells, ((0, 0), (0, 1)), constant_values=PAD)
+    return np.take_along_axis(padded, table, 1)

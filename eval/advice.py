@@ -1,0 +1,26 @@
+"""What a user should know of a run that does not learn, or cannot."""
+
+from conf.schema import Config
+
+STILL = 0.98  # of the first loss: no progress worth the name
+
+
+def cannot_learn(config: Config) -> list[str]:
+    """What keeps a run from learning anything, whatever its data."""
+    notes, optim = [], config.optim
+    if not optim.lr:
+        notes.append("optim.lr=0: the weights will not move")
+    if optim.warmup >= config.steps:
+        told = f"optim.warmup={optim.warmup} is not shorter than steps={config.steps}"
+        notes.append(f"{told}: the learning rate never reaches optim.lr={optim.lr:g}")
+    return notes
+
+
+def does_not_learn(losses: list[float]) -> str | None:
+    """A hint where the loss of the log lines is what it was at first; None where it has moved."""
+    if len(losses) < 2 or losses[-1] <= STILL * losses[0]:
+        return None
+    causes = "a learning rate that is too low or too high (optim.lr=, optim.warmup=), answers that "
+    causes += "do not follow from the questions, too small a model or too few recursions"
+    moved = f"the loss has not moved ({losses[0]:.3f}, now {losses[-1]:.3f})"
+    return f"hint: {moved}; usual causes: {causes}"

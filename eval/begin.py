@@ -1,0 +1,60 @@
+"""How a run begins: with which puzzles, which it remembers, and from which weights."""
+
+from dataclasses import replace
+from pathlib import Path
+from textwrap import shorten
+
+from conf.schema import Config
+from data.task import Task
+from eval.load import changed, weights_for_init
+from tinyreason.errors import UserError
+from tinyreason.puzzle import SPLITS, Puzzles
+from tinyreason.run import puzzles
+from tinyreason.run.console import say
+from tinyreason.run.folder import RunFolder
+from tinyreason.trainer import TABLE, Trainer
+
+
+def refuse_other_puzzles(config: Config, folder: RunFolder, splits: dict[str, Puzzles]) -> None:
+    """Raise UserError where a run would go on with other puzzles than it was begun with."""
+    before = puzzles.read(folder.path) if folder.begun else None
+    why = changed(before, splits, SPLITS) if before else ""
+    if why and not config.resume_override:
+        raise UserError(
+            f"{folder.path}: {why}; use name=NEW, put them back, or use resume_override=true"
+        )
+    if why:
+        say(f"note: {why}")
+
+
+def remember(path: Path, config: Config, task: Task, splits: dict[str, Puzzles]) -> None:
+    """What its puzzles are, for whoever examines or continues the run."""
+    facts, notation, train = task.facts, task.notation, splits["train"]
+    digests, source = puzzles.digests(splits), config.task["source"]
+    about = puzzles.Remembered(facts, notation, task.named_tasks(), digests, source)
+    if len(train) > puzzles.MOST_KEYS:
+        say(f"note: {path} remembers {puzzles.MOST_KEYS:,} of {len(train):,} training puzzles")
+        train = replace(
+            train,
+            inputs=train.inputs[: puzzles.MOST_KEYS],
+            labels=train.labels[: puzzles.MOST_KEYS],
+        )
+    puzzles.write(path, about, task.keys(train))
+
+
+def begin_from(trainer: Trainer, init: str, task: Task) -> None:
+    """Take over the weights of another run or export, as far as they fit; say which."""
+    tensors, identifiers = weights_for_init(init)
+    table = task.named_tasks()
+    taken, fresh = trainer.take_weights(tensors, identifiers, table)
+    if not any(tensors[name].ndim > 1 for name in taken):  # biases fit anywhere
+        raise UserError(f"init={init}: none of its weights fits this model; use its model options")
+    told = f", begun afresh: {', '.join(fresh)}" if fresh else ""
+    say(f"init={init}: taken {len(taken)} of {len(taken) + len(fresh)} tensors{told}")
+    if table and TABLE in taken and identifiers is not None:
+        new = [one[0] for one in table if one not in identifiers]
+        known = f"{len(table) - len(new)} of {len(table)} tasks keep their embedding"
+        say(
+            f"init={init}: {known}"
+            + (f", begun afresh: {shorten(', '.join(new), 200)}" if new else "")
+        )
