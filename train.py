@@ -38,7 +38,7 @@ from data.registry import load_task
 from data.task import Task
 from eval.advice import cannot_learn, does_not_learn
 from eval.begin import begin_from, refuse_other_puzzles, remember
-from eval.solve import brief, save_submission, solve
+from eval.score import brief, save_submission, solve
 from tinyreason.device import pick_device
 from tinyreason.errors import UserError
 from tinyreason.feed import Stream

@@ -17,7 +17,7 @@ def files_decide(config: DictConfig, words: Iterable[str]) -> None:
     """
     task = config.get("task")
     typed = {word.lstrip("+").split("=")[0] for word in words}
-    if task is None or task.source in (None, "generate"):
+    if not task or task.get("source") in (None, "generate"):
         return
     if task.name == "arc" and "task.source" not in typed:
         return  # a recipe's source, with its own numbers

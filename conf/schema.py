@@ -70,6 +70,7 @@ class SolveConfig:
     checkpoint: str  # best | last | a step
     puzzle: Any  # a grid, a file, "-" for standard input
     source: Any  # other files for the task's
+    task: dict[str, Any]  # how they are to be read; null: as it is seen in them
     split: str
     max_puzzles: int | None
     segments: int | None

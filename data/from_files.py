@@ -12,6 +12,7 @@ import numpy as np
 
 from data import picked
 from data.picked import Picked
+from data.read import Read
 from data.sources import Source, files_of, is_folder, resolve
 from data.table import Record, Table, open_table
 from data.task import Task
@@ -45,13 +46,13 @@ class FromFiles(Task):
         """
 
     @abstractmethod
-    def parsed(self, table: Table, records: list[Record], form: Any, notes: Picked) -> Any:
-        """The puzzles in some records as tokens, in file order: `path`, `rows`, `inputs`, `labels`
-        (PAD where there is no answer), and `select`. What cannot be read goes to `notes`.
+    def parsed(self, table: Table, records: list[Record], form: Any, notes: Picked) -> Read:
+        """The puzzles in some records as tokens, in file order. What cannot be read goes to
+        `notes`.
         """
 
     @abstractmethod
-    def judged(self, read: Any, table: Table, form: Any, notes: Picked) -> Any:
+    def judged(self, read: Read, table: Table, form: Any, notes: Picked) -> Read:
         """Those that are puzzles, with their answers. What breaks a rule goes to `notes`."""
 
     @abstractmethod
@@ -82,14 +83,14 @@ class FromFiles(Task):
 
     def questions(self, path: Path, like: tuple[Facts, Notation]) -> tuple[np.ndarray, list[str]]:
         """(N, S) tokens of all questions in a file, for a model of puzzles `like` those, and what
-        was understood. Answers are not looked at. Raises UserError.
+        was understood. Answers only help to see how they are written. Raises UserError.
         """
         self.examined, (self.facts, self.notation) = True, like
         table = open_table(path, self.looks, self.columns, self.spaced)
         records, _ = picked.records(table, None, 0, self.within)
+        form, notes = self.form({path: (table, records)}), Picked("refuse")
         records = [record._replace(answer=None) for record in records]
         table.answered = False
-        form, notes = self.form({path: (table, records)}), Picked("refuse")
         read = self.parsed(table, records, form, notes)
         for row, question in zip(read.rows, read.inputs, strict=True):
             if why := self.rules.contradiction(question):
@@ -116,7 +117,7 @@ class FromFiles(Task):
         seed: int,
         notes: Picked,
         looked: int = 1,
-    ) -> dict[str, Any]:
+    ) -> dict[str, Read]:
         """The puzzles of each split. Where a sample of a large file has too few that can be used,
         `looked` times as many rows are looked at.
         """
@@ -130,7 +131,7 @@ class FromFiles(Task):
             if not records:
                 raise UserError(f"{path}: no puzzles with such a rating")
             tables[path] = (table, records)
-        form, fresh, parts = self.form(tables), Picked(self.bad), {}
+        form, fresh, parts, lines = self.form(tables), Picked(self.bad), {}, []
         for name, path in files.items():
             table, records = tables[path]
             records = with_answers(table, records, fresh)
@@ -139,12 +140,22 @@ class FromFiles(Task):
             if short and len(records) < totals[name]:
                 return self.parts(files, counts, seed, notes, 4 * looked)
             parts |= self.chosen(read, counts[name], seed, path)
-            notes.say(self.line(table, form, read, len(records), totals[name], counts[name], parts))
-        notes.notes += fresh.notes
+            lines.append(
+                self.line(table, form, read, len(records), totals[name], counts[name], parts)
+            )
+        notes.notes += lines + fresh.notes
         notes.skipped |= fresh.skipped
         return parts
 
-    def chosen(self, read: Any, counts: dict[str, Any], seed: int, path: Path) -> dict[str, Any]:
+    def distinct(self, read: Read, notes: Picked) -> Read:
+        """The first of each set of puzzles with one key, in file order."""
+        first = np.sort(np.unique(self.keys_of(read), return_index=True)[1])
+        if repeats := len(read.rows) - len(first):
+            same = "repeat an earlier one up to symmetry and are left out"
+            notes.say(f"{read.path}: {repeats} rows {same}")
+        return read.select(first)
+
+    def chosen(self, read: Read, counts: dict[str, Any], seed: int, path: Path) -> dict[str, Read]:
         """The part of a file that each split gets."""
         numbers = picked.fit(len(read.rows), counts, str(path))
         rows = picked.choose(len(read.rows), numbers, seed)
@@ -157,7 +168,7 @@ class FromFiles(Task):
         state = "answers checked" if table.answered else "answers computed"
         return f"{table.path}: {count} {self.told(table, form)}; {state}; used: {used}"
 
-    def refuse_shared(self, parts: dict[str, Any]) -> None:
+    def refuse_shared(self, parts: dict[str, Read]) -> None:
         """Raise UserError for a puzzle of one split that is, up to symmetry, in another: accuracy
         on it would be memory.
         """

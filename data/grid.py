@@ -144,11 +144,7 @@ class Grid(FromFiles):
         return None
 
     def judged(self, read: Read, table: Table, form: Any, notes: Picked) -> Read:
-        """The first of equal questions, in file order."""
-        first = np.sort(np.unique(self.keys_of(read), return_index=True)[1])
-        if repeats := len(read.rows) - len(first):
-            notes.say(f"{read.path}: {repeats} rows repeat an earlier question and are left out")
-        return read.select(first)
+        return self.distinct(read, notes)
 
     def told(self, table: Table, form: tuple[int, int]) -> str:
         size = f"{form[0]} x {form[1]}"

@@ -177,7 +177,8 @@ class Maze(FromFiles):
                     "cell; a writer has probably cut the spaces off both ends, which cannot be put "
                     "back for certain; write the file again, with another character for open cells"
                 )
-            shapes = maze_form.shapes_of(some, alphabet, self.flat)
+            whole = self.facts.grid if self.examined and not self.notation.padded else None
+            shapes = maze_form.shapes_of(some, alphabet, self.flat or whole)
             sizes += [shape for shape in shapes.values() if isinstance(shape, tuple)]
             sizes += {
                 (len(one.question), len(one.question[0])) for one in some if len(one.question) > 1
@@ -232,16 +233,7 @@ class Maze(FromFiles):
             read = read if self.ambiguous == "keep" else read.select(~several)
         if not len(read.rows):
             raise UserError(f"{table.path}: no maze is left; {'; '.join(notes.told())}")
-        return self._distinct(read, notes)
-
-    def _distinct(self, read: Read, notes: Picked) -> Read:
-        """The first of each set of symmetric mazes, in file order."""
-        first = np.sort(np.unique(self.keys_of(read), return_index=True)[1])
-        if repeats := len(read.rows) - len(first):
-            notes.say(
-                f"{read.path}: {repeats} rows repeat an earlier one up to symmetry and are left out"
-            )
-        return read.select(first)
+        return self.distinct(read, notes)
 
     def told(self, table: Table, form: dict) -> str:
         alphabet, _ = form[table.path]

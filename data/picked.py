@@ -4,7 +4,7 @@ looked at.
 N records.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +106,7 @@ def fit(total: int, counts: dict[str, Any], where: str) -> dict[str, int]:
             found[split] = min(most, left if alone else total // share, left)
             left -= found[split]
     if counts.get("train") == "auto":
-        found["train"] = min(max(FIT["train"][0], 0), left)
+        found["train"] = min(FIT["train"][0], left)
         left -= found["train"]
     for split in ("test", "train", "valid"):
         if split in counts and counts[split] is None:
@@ -129,6 +129,3 @@ def choose(total: int, counts: dict[str, int], seed: int) -> dict[str, np.ndarra
             chosen[split] = np.sort(order[at : at + counts[split]])
             at += counts[split]
     return chosen
-
-
-Reader = Callable[[Path], Any]

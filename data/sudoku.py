@@ -156,9 +156,10 @@ class Sudoku(FromFiles):
         forms = {path: sudoku_form.form_of(some[:1000], path) for path, (_, some) in tables.items()}
         first = next(iter(forms.values()))
         for path, form in forms.items():
-            wanted = self.side or first.side
+            wanted = self.facts.grid[0] if self.examined else self.side or first.side
             if form.side != wanted:
                 other = "task.side" if self.side else str(next(iter(forms)))
+                other = "this model's side" if self.examined else other
                 raise UserError(f"{path}: {form.side}x{form.side} grids, but {other} is {wanted}")
         form = max(forms.values(), key=lambda one: len(one.blanks))
         heads = [
@@ -204,7 +205,7 @@ class Sudoku(FromFiles):
         if not len(read.rows):
             why = "; ".join(notes.told()) or f"none has task.clues={self.clues} givens"
             raise UserError(f"{table.path}: no puzzle is left: {why}")
-        return self._distinct(read, notes)
+        return self.distinct(read, notes)
 
     def told(self, table: Table, form: dict) -> str:
         mine = form[table.path]
@@ -220,15 +221,6 @@ class Sudoku(FromFiles):
         if self.clues is None:
             return read
         return read.select((read.inputs != BLANK).sum(1) == self.clues)
-
-    def _distinct(self, read: Read, notes: Picked) -> Read:
-        """The first of each set of symmetric puzzles, in file order."""
-        first = np.sort(np.unique(self.keys_of(read), return_index=True)[1])
-        if repeats := len(read.rows) - len(first):
-            notes.say(
-                f"{read.path}: {repeats} rows repeat an earlier one up to symmetry and are left out"
-            )
-        return read.select(first)
 
     # ---- generated, or a data set folder
 

@@ -72,10 +72,11 @@ def form_of(records: list[Record], path: Path) -> Form:
     fitting = [
         size for size in sizes if math.isqrt(size) ** 2 == size and math.isqrt(size) in SIDES
     ]
-    if not fitting:
-        first = next(iter(records))
+    if 2 * sum(sizes[size] for size in fitting) < len(questions):
+        first = next(r for r, cells in zip(records, questions, strict=True) if not is_side(cells))
+        known = ", ".join(map(str, SIDES))
         raise UserError(
-            f"{path}:{first.row}: {what_of(first.question)}; a Sudoku has a side of {SIDES}"
+            f"{path}:{first.row}: {what_of(first.question)}; a Sudoku has a side of {known}"
         )
     if len(fitting) > 1 and min(sizes[size] for size in fitting) * 5 > sum(sizes.values()):
         told = ", ".join(f"{sizes[n]} of {round(n**0.5)}" for n in sorted(fitting))
@@ -88,6 +89,15 @@ def form_of(records: list[Record], path: Path) -> Form:
     cases = set(digits) | set(digits.lower())
     marks = [c for c in used if c not in cases]
     return Form(side, digits, blanks_of(marks, used, len(records), path, side))
+
+
+def is_side(cells: list[str] | None) -> bool:
+    """As many cells as a Sudoku has."""
+    return (
+        bool(cells)
+        and math.isqrt(len(cells)) ** 2 == len(cells)
+        and math.isqrt(len(cells)) in SIDES
+    )
 
 
 def readable(text: str | None) -> list[str] | None:

@@ -253,7 +253,7 @@ def adopted(options: AdoptConfig) -> tuple[Exported, torch.nn.Module]:
     words = [f"model={model}", "scale=paper", "device=cpu"]
     facts, notation, identifiers = facts_of(options, state)
     task = notation.rules
-    ours_ = typed(Config, composed([f"task={task}", *words]))
+    usual = typed(Config, composed([f"task={task}", *words]))
     built = from_plain(MODELS[model].Config, options_of(arch, model, config), "model")
     rule = "correctness" if model == "trm" and arch.get("no_ACT_continue", True) else "q_learning"
     halting = HaltingConfig(
@@ -265,10 +265,10 @@ def adopted(options: AdoptConfig) -> tuple[Exported, torch.nn.Module]:
         notation=notation,
         identifiers=identifiers,
         model=built,
-        gradient=ours_.gradient,
-        depth=ours_.depth,
+        gradient=usual.gradient,
+        depth=usual.depth,
         halting=halting,
-        eval=replace(ours_.eval, puzzles=None, votes=0),
+        eval=replace(usual.eval, puzzles=None, votes=0),
         task=task_options(task, facts),
         format=FORMAT,
         weights="raw",

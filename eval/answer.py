@@ -22,7 +22,8 @@ from data.arc import ARC
 from data.from_files import FromFiles
 from data.registry import make_task
 from data.task import Task
-from eval.load import COUNTS, UNSET, model_for
+from eval.load import model_for, reader
+from eval.score import solve_by_votes
 from tinyreason.errors import UserError
 from tinyreason.puzzle import Rows
 from tinyreason.run.atomic import write_whole
@@ -42,7 +43,7 @@ def answer(trained: Trained, options: SolveConfig) -> None:
     if trained.config.notation.rules == "arc":
         arc_attempts(trained, options)
         return
-    questions, notes = asked(trained, str(options.puzzle))
+    questions, notes = asked(trained, str(options.puzzle), options.task)
     for note in notes:
         say(f"note: {note}")
     solver = trained.solver(options.segments, options.halt, options.batch)
@@ -77,16 +78,16 @@ def show(found: Solutions) -> None:
 # ---- what is asked
 
 
-def asked(trained: Trained, puzzle: str) -> tuple[np.ndarray, list[str]]:
+def asked(trained: Trained, puzzle: str, how: dict) -> tuple[np.ndarray, list[str]]:
     """(N, S) tokens of a grid, of the grids in a file, or of those on standard input; and what was
     understood of a file. Raises UserError.
     """
     if puzzle == "-":
-        return piped(trained)
+        return piped(trained, how)
     path = existing(puzzle)
     if path is None:
         return trained.rules.tokens(hint(puzzle))[None], []
-    return from_file(trained, path, str(path))
+    return from_file(trained, path, str(path), how)
 
 
 def hint(puzzle: str) -> str:
@@ -107,7 +108,7 @@ def existing(text: str) -> Path | None:
         return None
 
 
-def piped(trained: Trained) -> tuple[np.ndarray, list[str]]:
+def piped(trained: Trained, how: dict) -> tuple[np.ndarray, list[str]]:
     """From standard input, in any form that a file may have."""
     if sys.stdin is None:
         raise UserError("puzzle=-: there is no standard input")
@@ -124,21 +125,17 @@ def piped(trained: Trained) -> tuple[np.ndarray, list[str]]:
         path = Path(folder) / "standard input"
         path.write_text(text, encoding="utf-8")
         try:
-            return from_file(trained, path, "standard input")
+            return from_file(trained, path, "standard input", how)
         except UserError as error:
             told = str(error).replace(str(path), "standard input")
             one_line = text.strip("\n").count("\n") == 0
             raise UserError(str(single) if one_line else told) from None
 
 
-def from_file(trained: Trained, path: Path, name: str) -> tuple[np.ndarray, list[str]]:
+def from_file(trained: Trained, path: Path, name: str, how: dict) -> tuple[np.ndarray, list[str]]:
     """The questions of a file."""
-    options, kind = trained.config.task, trained.config.notation.rules
-    if kind != options.get("name"):
-        options = {"name": kind}
-    task = make_task(
-        options | dict.fromkeys(COUNTS, "auto") | UNSET.get(kind, {}) | {"source": str(path)}
-    )
+    task = reader(trained, str(path), how)
+    kind = trained.config.notation.rules
     if not isinstance(task, FromFiles):
         raise UserError(f"puzzle={name}: files of task={kind} are not read here")
     questions, notes = task.questions(path, (trained.config.facts, trained.config.notation))
@@ -178,8 +175,6 @@ def as_csv(rows: list[dict]) -> str:
 
 def arc_attempts(trained: Trained, options: SolveConfig) -> None:
     """Two attempts at each test input of an ARC task that the run knows by name."""
-    from eval.solve import solve_by_votes
-
     path = existing(str(options.puzzle))
     if path is None:
         raise UserError(f"puzzle={str(options.puzzle)[:100]}: use the JSON file of an ARC task")

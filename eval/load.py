@@ -7,6 +7,7 @@ Runs and exports that earlier versions made say less of their puzzles; what is m
 their task.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -81,10 +82,14 @@ def about_of(run: Path, config: dict[str, Any]) -> About:
 
 
 def puzzles_for(
-    trained: Trained, split: str, source: Any = None, limit: int | None = None
+    trained: Trained,
+    split: str,
+    source: Any = None,
+    limit: int | None = None,
+    how: Mapping[str, Any] | None = None,
 ) -> Examined:
-    """The puzzles of a split: the run's own, or those of another `source`, all of them or the first
-    `limit`. Raises UserError.
+    """The puzzles of a split: the run's own, or those of another `source`, all of them or `limit`;
+    `how` they are to be read, as options of the task. Raises UserError.
     """
     options = trained.config.task
     if source is None:
@@ -95,9 +100,10 @@ def puzzles_for(
         task, splits = load_task(options | side)
         return Examined(task, the(splits, split), trained_on(trained, task, the(splits, split)))
     if options["name"] == "arc":
-        task, splits = load_task(options | {"train_puzzles": None, "test_puzzles": None})
+        known = asked(how or {}, options)
+        task, splits = load_task(options | {"train_puzzles": None, "test_puzzles": None} | known)
         return Examined(task, the(splits, split), None)
-    task = make_task(options | dict.fromkeys(COUNTS, "auto") | UNSET.get(options["name"], {}))
+    task = reader(trained, source, how)
     like = (trained.config.facts, trained.config.notation)
     found = task.examine(source, split, limit, options["seed"], like)
     refuse_others(trained, task.facts)
@@ -105,7 +111,22 @@ def puzzles_for(
 
 
 COUNTS = ("train_puzzles", "valid_puzzles", "test_puzzles")
-UNSET = {"sudoku": {"side": None}, "maze": {"side": None}}
+SEEN = ("side", "columns", "box", "alphabet", "grid", "min_rating", "max_rating")  # in the files
+
+
+def reader(trained: Trained, source: Any, how: Mapping[str, Any] | None = None) -> Task:
+    """The run's task for other files: what is seen in files is not as it was in the run's own."""
+    options = trained.config.task | dict.fromkeys(COUNTS, "auto") | {"source": source}
+    options |= {key: None for key in SEEN if key in options}
+    return make_task(options | asked(how or {}, options))
+
+
+def asked(how: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that are not null. Raises UserError for one that the task does not have."""
+    found = {key: value for key, value in how.items() if value is not None}
+    if strange := found.keys() - options.keys():
+        raise UserError(f"task.{min(strange)} is no option of task={options['name']}")
+    return found
 
 
 def own(trained: Trained, split: str) -> Examined:

@@ -11,7 +11,7 @@ from torch import Tensor
 from data.registry import load_task
 from data.sudoku import Sudoku
 from eval import compare
-from eval.solve import brief, metrics, solve
+from eval.score import brief, metrics, solve
 from tests import tiny
 from tinyreason.errors import UserError
 from tinyreason.halting import HaltingConfig, make_halting

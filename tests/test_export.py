@@ -179,6 +179,7 @@ def test_solve_takes_a_run_and_an_export_alike(runs, shared, tmp_path, capsys):
             "run": str(run),
             "checkpoint": "last",
             "embedding": "own",
+            "task": {},
             "split": "test",
             "device": "cpu",
             "weights": "ema",

@@ -447,7 +447,7 @@ def words_of_solve(run: Path) -> Any:
     return OmegaConf.create(
         nothing
         | {"run": str(run), "split": "test", "device": "cpu", "weights": "ema"}
-        | {"checkpoint": "last", "embedding": "own"}
+        | {"checkpoint": "last", "embedding": "own", "task": {}}
     )
 
 

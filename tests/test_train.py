@@ -14,7 +14,7 @@ import yaml
 import train
 from conf.schema import Config, training_config
 from data.registry import load_task
-from eval.solve import solve
+from eval.score import solve
 from tests import tiny
 from tests.marks import cross
 from tinyreason.depth import make_depth
