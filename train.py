@@ -121,6 +121,8 @@ def learn(run: Run, stop: Stop) -> None:
             refuse_to_go_on_lost(run)
 
     bar.close()
+    if trainer.steps >= config.steps:
+        evaluate(run, stop)  # the last step may be the best
     if not save(run):
         advice = "make room on the disk, then run the same command again"
         raise UserError(f"step {trainer.steps} could not be saved; {advice}")

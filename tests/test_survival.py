@@ -509,7 +509,7 @@ def test_going_back_within_a_run_has_to_be_meant_and_loses_nothing(here, monkeyp
 
 
 def test_the_best_checkpoint_is_kept_with_the_newest(here, monkeypatch):
-    scores = iter([0.5, 0.75, 0.25, 0.25, 0.25])
+    scores = iter([0.5, 0.75, 0.25, 0.25, 0.25, 0.25])
     honest = train.solve
 
     def scored(solver, task, puzzles, split, *rest, **more):

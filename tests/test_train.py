@@ -290,6 +290,7 @@ def test_the_command_trains_and_eval_solve_repeats_its_numbers(tmp_path):
     assert [r["step"] for r in log if r["kind"] == "train"] == [2, 4, 6]
     assert [(r["step"], r["split"]) for r in log if r["kind"] != "train"] == [
         (3, "valid"),
+        (6, "valid"),
         (6, "test"),
     ]
     assert all({"seconds", "loss", "exact"} <= r.keys() for r in log if r["kind"] == "train")
