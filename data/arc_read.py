@@ -5,6 +5,7 @@ Files come from anywhere, so reading trusts nothing: sizes are checked before pa
 leads out of a folder is followed, and each refusal is a UserError, `file:task/pair: what is wrong`.
 """
 
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from tinyreason.errors import UserError
 MAX_JSON = 8 << 20  # bytes of a file; the largest published one has 4 MB
 MAX_FILES = 20_000  # in a folder
 DEEPEST = 3  # folders below it
-CHALLENGES, SOLUTIONS = "_challenges.json", "_solutions.json"
+CHALLENGES, SOLUTIONS = "challenges.json", "solutions.json"  # after a "_", once after a "-"
 
 Both = tuple[list[ArcTask], list[ArcTask]]
 
@@ -94,7 +95,7 @@ def _file(path: Path, kept: Kept) -> Both:
 
 def _directory(path: Path, kept: Kept) -> Both:
     """By what lies in it: Kaggle's files, training/ and evaluation/, or tasks in any folders."""
-    if any(path.glob(f"*{CHALLENGES}")):
+    if any(path.glob(f"*[_-]{CHALLENGES}")):
         return _kaggle_folder(path, kept)
     for root in (path, path / "data"):
         parts = [root / "training", root / "evaluation"]
@@ -140,10 +141,8 @@ def _name(root: Path, file: Path) -> str:
 
 def _kaggle_folder(path: Path, kept: Kept) -> Both:
     """The folder of the competition: its training and its evaluation set."""
-    found = {
-        file.name.removesuffix(CHALLENGES).split("_")[-1]: file
-        for file in path.glob(f"*{CHALLENGES}")
-    }
+    files = path.glob(f"*[_-]{CHALLENGES}")
+    found = {re.split("[_-]", file.name.removesuffix(CHALLENGES))[-2]: file for file in files}
     both = []
     for name in ("training", "evaluation"):
         file = found.get(name)

@@ -54,7 +54,7 @@ def arrays(path: Path) -> Raw:
 
     def rows() -> Iterator[tuple[int, list[str]]]:
         for i in range(len(found[0])):
-            yield i + 1, [" ".join(map(str, array[i].reshape(-1).tolist())) for array in found]
+            yield i + 1, [as_text(array[i].tolist()) for array in found]
 
     return Raw(path, rows, ["question", "answer"][: len(found)], note)
 

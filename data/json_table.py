@@ -8,9 +8,10 @@ from typing import Any
 from xml.etree import ElementTree
 
 from data.opened import lines_of, text_of
-from data.raw import Raw
+from data.raw import Looks, Raw
 from tinyreason.errors import UserError
 
+LOOKED = 50  # entries of a column by which it is judged
 MAX_WHOLE = 8 << 20  # bytes of a JSON list or an XML file, which are read whole
 
 
@@ -44,6 +45,8 @@ def json_list(path: Path) -> Raw:
     text = text_of(path, MAX_WHOLE)
     if text.count("[") + text.count("{") > len(text) // 8:
         raise UserError(f"{path}: more brackets than puzzles have")
+    if '"' not in text:  # as Python writes a list
+        text = text.replace("'", '"').replace("None", "null")
     value = parsed(path, 1, text)
     if isinstance(value, list) and value and is_grid(value):
         value = [value]
@@ -57,6 +60,28 @@ def json_list(path: Path) -> Raw:
             yield number, fields
 
     return Raw(path, rows, header_of(value[0]), "JSON")
+
+
+def json_object(path: Path, looks: Looks) -> Raw:
+    """One JSON object: a puzzle and its answer, or columns of them, each a list, or an object of
+    row numbers as pandas writes it.
+    """
+    value = parsed(path, 1, text_of(path, MAX_WHOLE))
+    values = [list(v.values()) if isinstance(v, dict) else v for v in value.values()]
+    lists = [v for v in values if isinstance(v, list) and v]
+    columns = any(all(looks(as_text(one)) for one in v[:LOOKED]) for v in lists)
+    if columns == any(looks(as_text(v)) for v in values):
+        raise UserError(f"{path}: a JSON object, neither a puzzle nor columns of puzzles")
+    if not columns:
+        return Raw(path, lambda: iter([(1, list(map(as_text, values)))]), list(value), "JSON")
+    if len({len(v) if isinstance(v, list) else 0 for v in values}) > 1:
+        raise UserError(f"{path}: a JSON object of columns that are not of one length")
+
+    def rows() -> Iterator[tuple[int, list[str]]]:
+        for number, row in enumerate(zip(*values, strict=True), 1):
+            yield number, list(map(as_text, row))
+
+    return Raw(path, rows, list(value), "JSON columns")
 
 
 def is_grid(value: list) -> bool:
@@ -121,12 +146,24 @@ def open_sudoku(path: Path) -> Raw:
 
 
 def as_text(value: Any) -> str:
-    """A text as it is, a list of texts as lines, anything else as JSON."""
+    """A text as it is; a list of texts, or rows of single characters and digits, as lines; anything
+    else as JSON.
+    """
     if value is None:
         return ""
     if isinstance(value, str):
         return value
-    lines = isinstance(value, list) and value and all(isinstance(one, str) for one in value)
-    if lines and all(len(one) > 1 for one in value):
+    if not isinstance(value, list):
+        return json.dumps(value)
+    if value and all(isinstance(one, str) and len(one) > 1 for one in value):
         return "\n".join(value)
-    return json.dumps(value).replace("null", "0") if isinstance(value, list) else json.dumps(value)
+    rows = value if value and all(isinstance(row, list) for row in value) else [value]
+    if all(is_single(cell) for row in rows for cell in row):
+        return "\n".join("".join("0" if c is None else str(c) for c in row) for row in rows)
+    return json.dumps(value).replace("null", "0")
+
+
+def is_single(cell: Any) -> bool:
+    """A cell that is one character when it is written down; null is a blank."""
+    digit = type(cell) is int and 0 <= cell <= 9
+    return cell is None or digit or (isinstance(cell, str) and len(cell) == 1)

@@ -19,7 +19,7 @@ from tinyreason.errors import UserError
 from tinyreason.rules.maze import CHARACTERS, FAR, GOAL, START, distances, is_way, path_lengths
 
 LARGEST = 100  # rows or columns
-STARTS, GOALS = "SsBbA@", "GgEeFfTtZ"  # which of the two ends is the start, where a letter says it
+STARTS, GOALS = "SsBbAa@", "GgEeFfTtZ"  # which of the two ends is the start, where a letter says it
 PATHS = "o*.+px"  # for files without answers: the first that is free
 TRIED = 60  # mazes by which a shape is judged
 NONE = 255  # of a character that no maze of the file has
@@ -86,6 +86,8 @@ def alphabet_of(mazes: list[Written], path: Path, given: str | None) -> str:
         unsure(path, f"all other cells are {rest[0]!r}")
     both = [wall + open_ + start + goal + trail for wall, open_ in (found, found[::-1])]
     ways = [one for one in both if has_ways(mazes, one)]
+    if len(ways) > 1 and CHARACTERS[0] in rest:  # of this project's own way to write mazes
+        ways = [one for one in ways if one[0] == CHARACTERS[0]]
     if len(ways) != 1:
         told = " or ".join(f"{one[0]!r} the walls" for one in ways or both)
         unsure(path, f"{told}", (ways or both)[0])
@@ -100,10 +102,10 @@ def unsure(path: Path, why: str, example: str = CHARACTERS) -> None:
 
 
 def order_of(one: str, two: str) -> bool:
-    """The first of two ends is the start: by its letter, or as the smaller."""
-    if one in GOALS or two in STARTS:
-        return one in STARTS and two in GOALS
-    return True
+    """The first of two ends is the start, unless their letters say otherwise."""
+    later = two in STARTS and one not in STARTS
+    earlier = one in GOALS and two not in GOALS
+    return not later and not earlier
 
 
 def drawn_over(mazes: list[Written]) -> set[tuple[str, str]]:

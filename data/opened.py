@@ -67,6 +67,8 @@ def only_member(path: Path, archive: zipfile.ZipFile) -> zipfile.ZipInfo:
     """The file in a zip. Raises UserError unless there is exactly one, readable without a
     password.
     """
+    if "[Content_Types].xml" in archive.namelist():
+        raise UserError(f"{path}: an Excel workbook; save it as CSV (UTF-8)")
     if len(archive.infolist()) > MAX_MEMBERS:
         raise UserError(f"{path}: a zip of more than {MAX_MEMBERS} files; unpack the one you mean")
     found = [
@@ -110,7 +112,9 @@ def lines_of(path: Path) -> Iterator[str]:
                     raise UserError(f"{path}:{number}: a NUL byte")
                 yield line.decode("utf-8-sig" if number == 1 else "utf-8")
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}:{number}: not UTF-8 (byte {error.start + 1} of the row)") from None
+        raise UserError(
+            f"{path}:{number}: not UTF-8 (byte {error.start + 1} of the row); save it as UTF-8"
+        ) from None
     except (*BROKEN, NotImplementedError) as error:
         if isinstance(error, UserError):
             raise

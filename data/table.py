@@ -63,13 +63,15 @@ def open_table(
         raise UserError(
             f"{path}: no puzzles, " + ("only a header" if raw.header else "it is empty")
         )
-    return with_roles(raw, looks, columns, rated)
+    return with_roles(raw, looks, columns, spaced, rated)
 
 
 # ---- which column is what
 
 
-def with_roles(raw: Raw, looks: Looks, columns: list[str] | None, rated: bool) -> Table:
+def with_roles(
+    raw: Raw, looks: Looks, columns: list[str] | None, spaced: bool, rated: bool
+) -> Table:
     """Question, answer and rating among the columns, by their names, or else by what they hold."""
     width = len(raw.header or raw.head[0][1])
     if width > MAX_COLUMNS:
@@ -77,7 +79,7 @@ def with_roles(raw: Raw, looks: Looks, columns: list[str] | None, rated: bool) -
     if raw.header is None and width > 2 and is_cell_a_column(raw):
         return cells_in_columns(raw, width)
     names = raw.header or [str(i + 1) for i in range(width)]
-    question, answer = chosen_columns(raw, names, looks, columns)
+    question, answer = chosen_columns(raw, names, looks, columns, spaced)
     if answer is not None and not any(
         fields[answer] for _, fields in raw.head if len(fields) == width
     ):
@@ -116,7 +118,7 @@ def told_form(raw: Raw, names: list[str], question: int, answer: int | None) -> 
 
 
 def chosen_columns(
-    raw: Raw, names: list[str], looks: Looks, columns: list[str] | None
+    raw: Raw, names: list[str], looks: Looks, columns: list[str] | None, spaced: bool
 ) -> tuple[int, int | None]:
     """Where the question and the answer stand. Raises UserError where that is not certain."""
     if columns is not None:
@@ -137,8 +139,19 @@ def chosen_columns(
     if len(found) == 1:
         return found[0], None
     if len(found) == 2 and not raw.header:
-        return found[0], found[1]
+        return tuple(reversed(found)) if is_swapped(raw, found, spaced) else tuple(found)
     return unsure(raw, names, set(found))
+
+
+def is_swapped(raw: Raw, columns: list[int], spaced: bool) -> bool:
+    """The answers stand first: a Sudoku's question has a character more, its blank; a maze's answer
+    has one, the path.
+    """
+    width = max(columns)
+    one, two = (
+        {c for _, fields in raw.head if len(fields) > width for c in fields[i]} for i in columns
+    )
+    return one > two if spaced else two > one
 
 
 def unsure(raw: Raw, names: list[str], found: set[int]):

@@ -7,30 +7,34 @@ The form of a file is seen in its first lines, and every row is then held agains
 import csv
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from itertools import islice
 from pathlib import Path
 
-from data.json_table import json_lines, json_list, open_sudoku
+from data.json_table import json_lines, json_list, json_object, open_sudoku
 from data.opened import bytes_of, lines_of
 from data.raw import ANSWERS, HEAD, QUESTIONS, SQUARES, Looks, Raw, only
 from tinyreason.errors import UserError
 
 SEPARATORS = {",": "','", ";": "';'", "\t": "tab", "|": "'|'"}
+SPACE = {" ": "space"}
 
 
 def text_table(path: Path, looks: Looks, spaced: bool) -> Raw:
     """The form of a text, by its first lines."""
     begin = bytes_of(path, 200).decode("utf-8-sig", "replace").strip()
     if begin.startswith("{"):
-        return json_lines(path)
-    if not spaced and re.match(r"\[\s*([\[{\"\d]|$)", begin):
+        return json_lines(path) if is_json_lines(path) else json_object(path, looks)
+    if not spaced and re.match(r"\[\s*([\[{\"'\d]|$)", begin):
         return json_lines(path) if is_json_lines(path) else json_list(path)
     if begin.startswith("<"):
         return open_sudoku(path)
     with closing(lines_of(path)) as lines:
         head = list(islice(lines, HEAD))
+    if spaced and is_drawn(head):
+        return drawn(path)
     if not spaced and is_blocks(head, looks):
         return blocks(path, looks)
     return delimited(path, head, looks, spaced)
@@ -57,7 +61,8 @@ def delimited(path: Path, head: list[str], looks: Looks, spaced: bool) -> Raw:
                     yield number, fields
 
     first = next(iter(rows()), None)
-    note = f"separator {SEPARATORS[separator]}" if separator not in (None, ",") else ""
+    named = SEPARATORS | SPACE
+    note = f"separator {named[separator]}" if separator not in (None, ",") else ""
     if first is None:
         return Raw(path, rows, None, note)
     if is_header(first[1], looks):
@@ -86,6 +91,9 @@ def split(
     path: Path, lines: Iterator[str], separator: str | None, spaced: bool
 ) -> Iterator[tuple[int, list[str]]]:
     """(first line of the record, its fields); empty lines are left out."""
+    if separator == " ":
+        yield from ((n, line.split()) for n, line in enumerate(lines, 1) if line.strip())
+        return
     if separator is None:
         for number, line in enumerate(lines, 1):
             text = line.rstrip("\r\n") if spaced else line.strip()
@@ -126,6 +134,8 @@ def separator_of(path: Path, head: list[str], looks: Looks, comment: str | None)
     # as wide as a grid, each a cell
     wide = [s for s, (even, _, width) in counts.items() if even and width in CELLS]
     whole = sum(looks(line.strip("\r\n")) for line in text) / max(len(text), 1)
+    if comment and text and all(sum(map(looks, line.split())) > 0 for line in text) and not counts:
+        return " " if any(len(line.split()) > 1 for line in text) else None
     fitting = [s for s, (even, share, _) in counts.items() if share > 0.5 and (even or share > 0.8)]
     if len(fitting) == 1:
         return fitting[0]
@@ -172,7 +182,7 @@ def block_rows(lines, looks: Looks, path: Path | None = None) -> Iterator[tuple[
         text = line.strip()
         title = text.startswith(("#", "[")) or re.match(r"(?i)(grid|puzzle|sudoku)\b", text)
         if title or not text:
-            if block and path is not None:
+            if is_left(block) and path is not None:
                 raise UserError(f"{path}:{begun}: {len(block)} lines that are no grid")
             block = []
             if text.lower().startswith("[state"):  # what a player had filled in
@@ -187,6 +197,51 @@ def block_rows(lines, looks: Looks, path: Path | None = None) -> Iterator[tuple[
         if looks("\n".join(block)):
             yield begun, ["\n".join(block)]
             block = []
-    drawn = [text for text in block if not re.fullmatch(r"[-+|=*'.:\s]*", text)]
-    if drawn and path is not None:
+    if is_left(block) and path is not None:
         raise UserError(f"{path}:{begun}: {len(block)} lines that are no grid")
+
+
+def is_left(block: list[str]) -> bool:
+    """There are lines that are neither a grid nor a line around one."""
+    return any(not re.fullmatch(r"[-+|=*'.:\s]*", text) for text in block)
+
+
+# ---- mazes over their lines: a space is a cell, an empty line stands between them
+
+
+def is_drawn(head: list[str]) -> bool:
+    """Each group of lines is of one length; there are several, or one with two cells (start and
+    goal) that stand once in it.
+    """
+    groups = [lines for _, lines in groups_of(iter(head))]
+    if not groups or any(c in line for line in head for c in ',;"'):
+        return False
+    even = all(len(lines) > 2 and len({len(line) for line in lines}) == 1 for lines in groups)
+    counts = Counter("".join(groups[0])).values()
+    return even and (len(groups) > 1 or sum(count == 1 for count in counts) >= 2)
+
+
+def drawn(path: Path) -> Raw:
+    """Grids of several lines each."""
+
+    def rows() -> Iterator[tuple[int, list[str]]]:
+        with closing(lines_of(path)) as lines:
+            for number, group in groups_of(lines):
+                yield number, ["\n".join(group)]
+
+    return Raw(path, rows, None, "a row a line")
+
+
+def groups_of(lines: Iterator[str]) -> Iterator[tuple[int, list[str]]]:
+    """(first line, lines) of what stands between empty lines."""
+    group, begun = [], 0
+    for number, line in enumerate(lines, 1):
+        text = line.rstrip("\r\n")
+        if text:
+            begun = begun if group else number
+            group.append(text)
+        elif group:
+            yield begun, group
+            group = []
+    if group:
+        yield begun, group

@@ -20,6 +20,7 @@ from tqdm import tqdm
 from conf.schema import SolveConfig
 from data.arc import ARC
 from data.from_files import FromFiles
+from data.opened import text_of
 from data.registry import make_task
 from data.task import Task
 from eval.load import model_for, reader
@@ -33,6 +34,7 @@ from tinyreason.solver import Attempt
 from tinyreason.trained import Trained
 
 MOST_STDIN = 64 << 20  # characters
+MOST_GRID = 100_000  # bytes of a file that is one grid
 MOST_PATH = 1000  # characters of a path
 
 
@@ -87,7 +89,16 @@ def asked(trained: Trained, puzzle: str, how: dict) -> tuple[np.ndarray, list[st
     path = existing(puzzle)
     if path is None:
         return trained.rules.tokens(hint(puzzle))[None], []
-    return from_file(trained, path, str(path), how)
+    question = drawn(trained, path)
+    return from_file(trained, path, str(path), how) if question is None else (question, [])
+
+
+def drawn(trained: Trained, path: Path) -> np.ndarray | None:
+    """(1, S) tokens of a file that is one grid and nothing else; None for any other."""
+    try:
+        return trained.rules.tokens(text_of(path, MOST_GRID))[None]
+    except UserError:
+        return None
 
 
 def hint(puzzle: str) -> str:

@@ -130,6 +130,26 @@ def forms() -> dict[str, str | bytes]:
         "list.json": json.dumps(objects, indent=1),
         "grids.json": json.dumps(lists),
         "questions.json": json.dumps(QUESTIONS),
+        "answers_first.csv": "\n".join(f"{a},{q}" for q, a in zip(QUESTIONS, ANSWERS, strict=True)),
+        "id_and_rating.csv": "\n".join(f"{i},{pair},3.5" for i, pair in enumerate(pairs())),
+        "apart_by_space.txt": "\n".join(pairs(" ")),
+        "comments.csv": "# of somebody\nquestion,answer\n" + "\n".join(pairs()),
+        "quoted.csv": '"question","answer"\n'
+        + "".join(f'"{q}","{a}"\n' for q, a in zip(QUESTIONS, ANSWERS, strict=True)),
+        "numpy_prints.csv": "quiz,answer\n"
+        + "".join(f'"{np.array(nested[i])}","{np.array(nested[i + 2])}"\n' for i in (0, 1)),
+        "columns.json": json.dumps({"quizzes": QUESTIONS, "solutions": ANSWERS}),
+        "pandas.json": json.dumps(
+            {k: dict(enumerate(v)) for k, v in (("puzzle", QUESTIONS), ("solution", ANSWERS))}
+        ),
+        "pairs.jsonl": "\n".join(
+            json.dumps([q, a]) for q, a in zip(QUESTIONS, ANSWERS, strict=True)
+        ),
+        "python.txt": repr(QUESTIONS),
+        "titles.txt": "\n".join(
+            f"Grid {i}\n" + "\n".join(lines_of(q)) for i, q in enumerate(QUESTIONS)
+        ),
+        "framed.ss": "\n\n".join(f"*---*---*---*\n{drawn(q)}\n*---*---*---*" for q in QUESTIONS),
         "open.opensudoku": f'<?xml version="1.0"?><opensudoku><name>x</name>{games}</opensudoku>',
     }
 
@@ -360,6 +380,45 @@ def test_larger_sides(tmp_path, side):
     assert task.facts.box == (high, wide)
     assert (found.labels[0] == [digits.index(c) + 2 for c in grid]).all()
     assert task.check(found.inputs, found.labels)["valid"].all()
+
+
+def test_a_row_of_dashes_may_be_a_row_of_blanks(tmp_path):
+    lines = lines_of(QUESTIONS[0].replace(".", "-"))
+    lines[2] = "-" * 9
+    found = read_sudokus(written(tmp_path / "a.txt", "\n".join(lines)), None)
+    assert (found.inputs[0, 18:27] == 1).all()
+
+
+def test_what_a_player_filled_in_is_no_puzzle(tmp_path):
+    grids = ["\n".join(lines_of(grid)) for grid in (QUESTIONS[0], ANSWERS[0])]
+    path = written(tmp_path / "a.sdk", "[Puzzle]\n{}\n[State]\n{}\n".format(*grids))
+    assert sudoku_texts(read_sudokus(path, None).inputs) == QUESTIONS[:1]
+
+
+def test_boxes_of_questions_alone_are_those_under_which_they_have_a_solution(tmp_path):
+    made = tiny.sudoku(side=6, train_puzzles=5, valid_puzzles=0, test_puzzles=0).load(0)["train"]
+    turned = made.inputs.reshape(5, 6, 6).swapaxes(1, 2).reshape(5, 36)
+    for tokens, box in ((made.inputs, (2, 3)), (turned, (3, 2))):
+        path = written(tmp_path / "a.txt", "\n".join(sudoku_texts(tokens)))
+        task = tiny.sudoku(side=None, source=str(path), **tiny.FILE)
+        assert len(tiny.read_file(task, path).rows) == 5
+        assert task.facts.box == box
+    empty = written(tmp_path / "b.txt", "1" + "." * 35)
+    line = refusal(read_sudokus, empty, None)
+    assert "boxes may be 2 rows x 3 columns or 3 rows x 2 columns" in line
+    assert "task.box=[2,3]" in line
+
+
+def test_a_json_object_is_one_puzzle_or_columns(tmp_path):
+    one = written(tmp_path / "a.json", json.dumps({"puzzle": lines_of(QUESTIONS[0])}, indent=1))
+    assert sudoku_texts(read_sudokus(one, None).inputs) == QUESTIONS[:1]
+    none = written(tmp_path / "b.json", '{"name": "x", "rows": [1, 2]}')
+    assert "neither a puzzle nor columns of puzzles" in refusal(read_sudokus, none, None)
+
+
+def test_excel_is_named(tmp_path):
+    path = zipped(tmp_path / "a.xlsx", {"[Content_Types].xml": b"x", "xl/workbook.xml": b"x"})
+    assert "an Excel workbook; save it as CSV" in refusal(read_sudokus, path, 9)
 
 
 def test_hex_from_zero_and_numbers_of_two_digits(tmp_path):

@@ -102,8 +102,9 @@ def unframed(lines: list[str]) -> list[str]:
         return lines
     inside = [line for line in lines if not FRAME.fullmatch(line)]
     framed = any("|" in line for line in lines) or any("+" in line for line in lines)
-    # a row of blanks may be written "---------": it is one unless the text draws its boxes
-    kept = inside if framed or len(inside) in (4, 6, 8, 9, 10, 12, 16) else lines
+    # a row of blanks may be written "---------": it is one where the rows then make a square
+    width = len(cells_in(inside[-1])) if inside else 0
+    kept = inside if framed or len(lines) != width else lines
     return [line.replace("|", " ") for line in kept] if framed else kept
 
 
