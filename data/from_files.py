@@ -134,15 +134,15 @@ class FromFiles(Task):
         form, fresh, parts, lines = self.form(tables), Picked(self.bad), {}, []
         for name, path in files.items():
             table, records = tables[path]
-            records = with_answers(table, records, fresh)
-            read = self.judged(self.parsed(table, records, form, fresh), table, form, fresh)
+            looked_at = len(records)
+            read = self.parsed(table, with_answers(table, records, fresh), form, fresh)
+            read = self.judged(read, table, form, fresh)
             short = len(read.rows) < (picked.wanted_of(counts[name]) or 0)
-            if short and len(records) < totals[name]:
+            if short and looked_at < totals[name]:
                 return self.parts(files, counts, seed, notes, 4 * looked)
             parts |= self.chosen(read, counts[name], seed, path)
-            lines.append(
-                self.line(table, form, read, len(records), totals[name], counts[name], parts)
-            )
+            size = looked_at, totals[name]
+            lines.append(self.line(table, form, size, counts[name], parts))
         notes.notes += lines + fresh.notes
         notes.skipped |= fresh.skipped
         return parts
@@ -161,9 +161,15 @@ class FromFiles(Task):
         rows = picked.choose(len(read.rows), numbers, seed)
         return {split: read.select(which) for split, which in rows.items()}
 
-    def line(self, table, form, read, looked: int, total: int, counts: dict, parts: dict) -> str:
-        """`FILE: 24 Sudokus of 9x9 (columns quizzes -> solutions, blank 0); answers checked`"""
-        count = f"{total:,}" if looked == total else f"{total:,} rows, {looked:,} looked at,"
+    def line(
+        self, table: Table, form: Any, size: tuple[int, int], counts: dict, parts: dict
+    ) -> str:
+        """`FILE: 24 Sudokus of 9x9 (columns quizzes -> solutions, blank 0); answers checked`.
+
+        `size` is how many rows were looked at, and how many there are.
+        """
+        looked_at, total = size
+        count = f"{total:,}" if looked_at == total else f"{total:,} rows, {looked_at:,} looked at,"
         used = ", ".join(f"{len(parts[split].rows)} {split}" for split in SPLITS if split in counts)
         state = "answers checked" if table.answered else "answers computed"
         return f"{table.path}: {count} {self.told(table, form)}; {state}; used: {used}"

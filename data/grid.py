@@ -150,12 +150,8 @@ class Grid(FromFiles):
         size = f"{form[0]} x {form[1]}"
         return f"examples of {size} cells ({table.form}, characters {self.notation.alphabet!r})"
 
-    def line(self, table, form, read, looked, total, counts, parts) -> str:
-        return (
-            super()
-            .line(table, form, read, looked, total, counts, parts)
-            .replace("answers checked", "answers as given")
-        )
+    def line(self, *given: Any) -> str:
+        return super().line(*given).replace("answers checked", "answers as given")
 
 
 def flat(text: str) -> str:

@@ -76,7 +76,7 @@ def alphabet_of(mazes: list[Written], path: Path, given: str | None) -> str:
         unsure(path, f"{len(ends)} kinds of cells stand once in a maze, {len(rest)} more often")
     start, goal = ends if order_of(*ends) else reversed(ends)
     found = "".join(sorted(rest))
-    under = Counter(under for under, character in drawn if paths and character == paths[0])
+    under = Counter({u: count for (u, path), count in drawn.items() if path in paths})
     trail = paths[0] if paths else next(c for c in PATHS if c not in most)
     if under:
         open_ = under.most_common(1)[0][0]
@@ -108,9 +108,9 @@ def order_of(one: str, two: str) -> bool:
     return not later and not earlier
 
 
-def drawn_over(mazes: list[Written]) -> set[tuple[str, str]]:
-    """(character in the question, character in the answer) wherever they differ, most common
-    last.
+def drawn_over(mazes: list[Written]) -> Counter:
+    """(character in the question, character in the answer) -> how often they differ so; what is
+    rare is a fault of a row.
     """
     found: Counter = Counter()
     for maze in mazes:
@@ -118,8 +118,8 @@ def drawn_over(mazes: list[Written]) -> set[tuple[str, str]]:
             question, answer = "".join(maze.question), "".join(maze.answer)
             if len(question) == len(answer):
                 found.update((q, a) for q, a in zip(question, answer, strict=True) if q != a)
-    enough = sum(found.values()) / 20
-    return {pair for pair, count in found.items() if count >= enough}
+    enough = found.total() / 20
+    return Counter({pair: count for pair, count in found.items() if count >= enough})
 
 
 def has_ways(mazes: list[Written], alphabet: str) -> bool:
