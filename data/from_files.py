@@ -148,7 +148,11 @@ class FromFiles(Task):
         return parts
 
     def distinct(self, read: Read, notes: Picked) -> Read:
-        """The first of each set of puzzles with one key, in file order."""
+        """The first of each set of puzzles with one key, in file order; where a model is examined,
+        all of them.
+        """
+        if self.examined:
+            return read
         first = np.sort(np.unique(self.keys_of(read), return_index=True)[1])
         if repeats := len(read.rows) - len(first):
             same = "repeat an earlier one up to symmetry and are left out"
@@ -156,7 +160,10 @@ class FromFiles(Task):
         return read.select(first)
 
     def chosen(self, read: Read, counts: dict[str, Any], seed: int, path: Path) -> dict[str, Read]:
-        """The part of a file that each split gets."""
+        """The part of a file that each split gets; where a model is examined, at most so many."""
+        if self.examined:
+            most = len(read.rows)
+            counts = {k: n if n is None else min(n, most) for k, n in counts.items()}
         numbers = picked.fit(len(read.rows), counts, str(path))
         rows = picked.choose(len(read.rows), numbers, seed)
         return {split: read.select(which) for split, which in rows.items()}

@@ -17,6 +17,7 @@ import torch
 
 from conf.schema import Config, typed
 from data.arc import ARC
+from data.from_files import FromFiles
 from data.registry import load_task, make_task
 from data.task import Task
 from tinyreason import earlier
@@ -110,6 +111,10 @@ def puzzles_for(
     return Examined(task, found, trained_on(trained, task, found))
 
 
+OTHER_CHOICE = (
+    "this run was made by an earlier version, which chose rows in another way where a file has "
+    "more than 3,000 or repeats some; puzzles that it was trained on may be among these"
+)
 COUNTS = ("train_puzzles", "valid_puzzles", "test_puzzles")
 SEEN = ("side", "columns", "box", "alphabet", "grid", "min_rating", "max_rating")  # in the files
 
@@ -136,6 +141,9 @@ def own(trained: Trained, split: str) -> Examined:
         raise UserError(f"{trained.path}: {files}; use source=PATH of yours")
     task, splits = load_task(trained.config.task)
     found = the(splits, split)
+    remembers = isinstance(trained.config, Exported) or (trained.path / puzzles.ABOUT).is_file()
+    if not remembers and isinstance(task, FromFiles) and task.source not in ELSEWHERE:
+        say(f"note: {OTHER_CHOICE}")
     remembered = None if isinstance(trained.config, Exported) else puzzles.read(trained.path)
     if remembered and (why := changed(remembered, splits, (split,))):
         say(f"note: {why} since this run was trained")

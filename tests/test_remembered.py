@@ -88,6 +88,10 @@ def test_all_rows_of_a_source_are_examined_unless_fewer_are_asked_for(place, cap
     trained()
     assert "(10 puzzles)" in told(capsys, source="two.csv")
     assert "(3 puzzles)" in told(capsys, source="two.csv", max_puzzles=3)
+    assert "(10 puzzles)" in told(capsys, source="two.csv", max_puzzles=100)
+    lines = Path("two.csv").read_text().splitlines()
+    Path("twice.csv").write_text("\n".join([*lines, *lines[1:]]) + "\n")
+    assert "(20 puzzles)" in told(capsys, source="twice.csv")
     assert "(5 puzzles)" in told(capsys)
 
 
