@@ -82,7 +82,8 @@ def answer(word: str) -> str | None:
     if key not in KEYS:
         return None
     here = KEYS[key]
-    typed = f"{here}={value}" if equals and value and "=" not in here else here
+    epochs = "epoch" in key  # another unit
+    typed = f"{here}={value}" if equals and value and "=" not in here and not epochs else here
     shown = typed if "=" in typed else f"{typed}=..."
-    extra = f" ({EPOCHS})" if here == "steps" and "epoch" in key else ""
+    extra = f" ({EPOCHS})" if epochs else ""
     return f"{word.split('=')[0].lstrip('+~')} is {shown} here{extra}"

@@ -83,7 +83,7 @@ def test_a_path_with_a_parenthesis_trains(tmp_path):
         ("lr=1e-3", "lr is optim.lr=1e-3 here"),
         ("--lr", "--lr is optim.lr=... here"),
         ("--lr=1e-3", "--lr is optim.lr=1e-3 here"),
-        ("epochs=100", "epochs is steps=100 here (one step gives"),
+        ("epochs=100", "epochs is steps=... here (one step gives"),
         ("arch=trm", "arch is model=trm here"),
         ("global_batch_size=768", "global_batch_size is batch=768 here"),
         ("+hidden_size=512", "hidden_size is model.width=512 here"),
