@@ -25,13 +25,13 @@ def test_the_draws_are_those_that_huginn_made(mean, tracked):
     recorded = Recording(GOLDEN).data[f"poisson-lognormal-filling/{mean}/{tracked}"]
     rule = poisson(mean, tracked)
     for step, (free, last) in enumerate(recorded):
-        assert rule.draw(generator_of(0, step)) == Depth(free + last, last), step
+        assert rule.draw(step, 4, generator_of(0, step)) == Depth(free + last, last), step
 
 
 def test_the_law_has_its_mean_and_its_variance():
     """Mean r + 1, variance r + r^2 (e^(1/4) - 1)."""
     rule = poisson(8, 4)
-    draws = np.array([rule.draw(generator_of(0, step)).total for step in range(20_000)])
+    draws = np.array([rule.draw(step, 4, generator_of(0, step)).total for step in range(20_000)])
     variance = 8 + 64 * (math.exp(0.25) - 1)
     assert draws.mean() == pytest.approx(9, abs=4 * math.sqrt(variance / 20_000))
     assert draws.var() == pytest.approx(variance, rel=0.1)
@@ -40,7 +40,7 @@ def test_the_law_has_its_mean_and_its_variance():
 
 def test_without_sigma_it_is_a_plain_poisson_law():
     rule = poisson(8, 4, sigma=0)
-    draws = np.array([rule.draw(generator_of(0, step)).total for step in range(20_000)])
+    draws = np.array([rule.draw(step, 4, generator_of(0, step)).total for step in range(20_000)])
     assert draws.mean() == pytest.approx(9, abs=4 * math.sqrt(8 / 20_000))
     assert draws.var() == pytest.approx(8, rel=0.1)
 
@@ -48,7 +48,7 @@ def test_without_sigma_it_is_a_plain_poisson_law():
 def test_a_draw_depends_on_seed_and_step_alone():
     rule = poisson(32, 8)
     once, again, other = (
-        [rule.draw(generator_of(seed, step)) for step in range(20)] for seed in (3, 3, 4)
+        [rule.draw(step, 4, generator_of(seed, step)) for step in range(20)] for seed in (3, 3, 4)
     )
     torch.rand(5)
     assert once == again
@@ -57,13 +57,13 @@ def test_a_draw_depends_on_seed_and_step_alone():
 
 def test_of_a_model_with_cycles_whole_ones_are_drawn():
     rule = poisson(18, 6, cycle=6)
-    assert all(rule.draw(generator_of(0, step)).total % 6 == 0 for step in range(50))
+    assert all(rule.draw(step, 4, generator_of(0, step)).total % 6 == 0 for step in range(50))
 
 
 def test_evaluation_takes_the_stated_number():
     assert poisson(32, 8).full == Depth(32, 8)
     fixed = Fixed(DepthConfig("fixed"), 18, tiny.gradient("full", 6))
-    assert fixed.full == fixed.draw(generator_of(0, 5)) == Depth(18, 6)
+    assert fixed.full == fixed.draw(5, 4, generator_of(0, 5)) == Depth(18, 6)
 
 
 def test_an_unknown_depth_is_refused_with_the_choices():
@@ -78,6 +78,6 @@ def test_trm_trains_at_a_drawn_depth():
     rule = make_depth(
         config.depth, config.model.recursions, tiny.gradient("full", config.model.cycle)
     )
-    totals = {rule.draw(generator_of(0, step)).total for step in range(100)}
+    totals = {rule.draw(step, 4, generator_of(0, step)).total for step in range(100)}
     assert len(totals) > 2
     assert all(total % 2 == 0 for total in totals)

@@ -9,7 +9,7 @@ from conf.schema import training_config
 from tests import tiny
 from tinyreason.errors import UserError
 from tinyreason.models import RecursiveModel, State, make_model
-from tinyreason.noise import NoNoise
+from tinyreason.noise import NoNoise, PuzzleNoise, StepNoise
 from tinyreason.puzzle import Batch, Facts
 from tinyreason.recursion import GRADIENTS, Depth, Gradient, GradientConfig, make_gradient, unroll
 
@@ -272,3 +272,31 @@ def test_bad_options_of_a_gradient_are_refused_in_one_line(words, says):
     with pytest.raises(UserError) as caught:
         training_config(tiny.composed([*words]))
     assert str(caught.value).startswith(says)
+
+
+# ---- recursions that are left out, and their random numbers
+
+
+def test_recursions_are_called_by_the_numbers_that_a_depth_gives_them():
+    """TRM with the first recursions of each cycle left out is TRM with shorter cycles."""
+    torch.manual_seed(0)
+    long, short = (tiny.model(H_cycles=2, L_cycles=L) for L in (4, 2))
+    batch = tiny.batch()
+    expected = tiny.segment(short, batch, Depth(4, 2)).state
+    found = tiny.segment(long, batch, Depth(4, 2, numbers=(2, 3, 6, 7))).state
+    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+
+
+def test_the_noise_of_a_recursion_repeats_and_is_its_own():
+    like = torch.zeros(3, 4, 2)
+    step = StepNoise(0, 5, 6, slice(2, 5), tiny.CPU)
+    puzzle = PuzzleNoise([0, 1, 0], [7, 7, 9])
+    for noise in (step, puzzle):
+        first, again, other = (noise.at(t).normal(like) for t in (2, 2, 3))
+        assert torch.equal(first, again)
+        assert not torch.equal(first, other)
+        assert not torch.equal(first, noise.normal(like))
+    whole = StepNoise(0, 5, 6, slice(None), tiny.CPU).at(2).normal(torch.zeros(6, 4, 2))
+    assert torch.equal(step.at(2).normal(like), whole[2:5])
+    alone = PuzzleNoise([1], [7]).at(2).normal(like[:1])
+    assert torch.equal(puzzle.at(2).normal(like)[1:2], alone)

@@ -45,14 +45,14 @@ class DepthRule(ABC):
         return self.depth(self.recursions)
 
     @abstractmethod
-    def draw(self, generator: torch.Generator) -> Depth:
-        """Of a training step; `generator` is that step's, on the CPU."""
+    def draw(self, step: int, slots: int, generator: torch.Generator) -> Depth:
+        """Of training step number `step`, from 0; `generator` is that step's, on the CPU."""
 
 
 class Fixed(DepthRule):
     """Always what the model states."""
 
-    def draw(self, generator: torch.Generator) -> Depth:
+    def draw(self, step: int, slots: int, generator: torch.Generator) -> Depth:
         return self.full
 
 
@@ -73,7 +73,7 @@ class Poisson(DepthRule):
 
     Config = PoissonConfig
 
-    def draw(self, generator: torch.Generator) -> Depth:
+    def draw(self, step: int, slots: int, generator: torch.Generator) -> Depth:
         unit = self.gradient.cycle or 1
         rate = torch.tensor([self.recursions / unit])
         if self.config.sigma:

@@ -26,6 +26,10 @@ class Noise(ABC):
         every call.
         """
 
+    @abstractmethod
+    def at(self, t: int) -> "Noise":
+        """That of recursion `t` of the segment: the same numbers however often it is computed."""
+
     def truncated_normal(self, like: Tensor, std: float, cut: float) -> Tensor:
         """Normal numbers of deviation `std` before all beyond `cut` deviations are drawn again, by
         inversion.
@@ -48,6 +52,9 @@ class StepNoise(Noise):
         self.seed, self.slots = seed_of(seed, step), slots
         self.rows, self.device = rows, device
 
+    def at(self, t: int) -> "StepNoise":
+        return StepNoise(self.seed, t + 1, self.slots, self.rows, self.device)
+
     @cached_property
     def generator(self) -> torch.Generator:
         """Made only for models that draw."""
@@ -67,6 +74,9 @@ class PuzzleNoise(Noise):
         pairs = zip(segments, numbers, strict=True)
         self.seeds = [seed_of(segment, number) for segment, number in pairs]
 
+    def at(self, t: int) -> "PuzzleNoise":
+        return PuzzleNoise(self.seeds, [t + 1] * len(self.seeds))
+
     @cached_property
     def generators(self) -> list[torch.Generator]:
         """One for each puzzle; made only for models that draw."""
@@ -82,6 +92,9 @@ class NoNoise(Noise):
 
     def normal(self, like: Tensor) -> Tensor:
         return torch.zeros_like(like)
+
+    def at(self, t: int) -> "NoNoise":
+        return self
 
 
 def seed_of(seed: int, number: int) -> int:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from tinyreason.noise import Noise
 from tinyreason.options import Options, chosen, option
 
 State = NamedTuple
@@ -29,6 +30,13 @@ class Depth(NamedTuple):
     total: int
     tracked: int  # the last so many carry gradient
     live: Tensor | None = None  # (total B) bool: the rows that each recursion moves; None: all
+    # what `recur` is told for each of them, where some of the model's own are left out; None: 0,
+    # 1, 2, ...
+    numbers: tuple[int, ...] | None = None
+
+    def of(self, rows: slice) -> "Depth":
+        """That of the slots `rows` alone."""
+        return self if self.live is None else self._replace(live=self.live[:, rows])
 
 
 @dataclass
@@ -58,6 +66,14 @@ class Gradient(ABC):
     def states(self, recur: Recur, state: State, x: Tensor, depth: Depth) -> Iterator[State]:
         """The states after each tracked recursion, one at a time."""
         return unroll(recur, state, x, depth)
+
+    def penalties(
+        self, recur: Recur, state: State, x: Tensor, depth: Depth, noise: Noise
+    ) -> dict[str, Tensor]:
+        """Losses of the scheme's own at the last state of a training segment, by name, weighted:
+        (B,) each.
+        """
+        return {}
 
 
 def unroll(recur: Recur, state: State, x: Tensor, depth: Depth) -> Iterator[State]:
@@ -245,10 +261,15 @@ def recomputed(recur: Recur) -> Recur:
             return recur(type(state)(*latents), x, t)
 
         # Reentrant checkpoints silently drop the gradient where no input carries one. Random
-        # numbers are handed to `start`, never drawn in a recursion: no generator to rewind.
+        # numbers are functions of the recursion's number: no generator to rewind.
         return checkpoint(inner, x, *state, use_reentrant=False, preserve_rng_state=False)
 
     return again
+
+
+def numbered(recur: Recur, numbers: tuple[int, ...]) -> Recur:
+    """`recur`, told at its t-th call that it is recursion `numbers[t]`."""
+    return lambda state, x, t: recur(state, x, numbers[t])
 
 
 def only_live(recur: Recur, live: Tensor) -> Recur:

@@ -17,7 +17,15 @@ from torch import Tensor
 from tinyreason.models.base import Read, RecursiveModel
 from tinyreason.noise import Noise, NoNoise
 from tinyreason.puzzle import Batch
-from tinyreason.recursion import Depth, Gradient, only_live, recomputed, select, where
+from tinyreason.recursion import (
+    Depth,
+    Gradient,
+    numbered,
+    only_live,
+    recomputed,
+    select,
+    where,
+)
 
 
 @dataclass
@@ -72,7 +80,7 @@ class Trace(NamedTuple):
 
     state: NamedTuple
     reads: list[Read]  # of each tracked recursion (R), or of the last alone
-    penalties: dict[str, Tensor]  # the model's own losses, (B,) each
+    penalties: dict[str, Tensor]  # losses of the model's and the scheme's own, (B,) each
 
 
 def segment(
@@ -90,7 +98,11 @@ def segment(
     """
     x = model.encode(carry.batch)
     state = carry.begun(model.start(x, noise))
-    recur = recomputed(model.recur) if model.config.recompute else model.recur
+    recur = model.recursion(noise)
+    if model.config.recompute:
+        recur = recomputed(recur)
+    if depth.numbers is not None:
+        recur = numbered(recur, depth.numbers)
     if depth.live is not None:
         recur = only_live(recur, depth.live)
 
@@ -100,7 +112,10 @@ def segment(
             reads.append(model.read(state))
     if not every:
         reads.append(model.read(state))
-    return Trace(state, reads, model.penalties(state))
+    penalties = model.penalties(state)
+    if torch.is_grad_enabled():
+        penalties |= gradient.penalties(recur, state, x, depth, noise)
+    return Trace(state, reads, penalties)
 
 
 def detached(tensors: NamedTuple) -> NamedTuple:

@@ -100,8 +100,10 @@ class Trainer:
         new puzzle.
         """
         carry = self.carry.refill(self.feed.take(self.carry.halted))
-        depth = self.depth.draw(generator_of(self.seed, self.steps))
-        parts = [self.forward_backward(carry.select(rows), depth, rows) for rows in self.parts]
+        depth = self.drawn_depth()
+        parts = [
+            self.forward_backward(carry.select(rows), depth.of(rows), rows) for rows in self.parts
+        ]
         state, read, losses = (joined(part) for part in zip(*parts, strict=True))
 
         finite_loss = torch.isfinite(sum(loss.value for loss in losses.values()).sum())
@@ -135,6 +137,12 @@ class Trainer:
         judges = self.halting, self.supervision, self.cross_entropy
         noise = self.noise(rows)
         return judged_segment(self.model, carry, depth, self.gradient, noise, *judges)
+
+    def drawn_depth(self) -> Depth:
+        """That of this step."""
+        depth = self.depth.draw(self.steps, self.batch, generator_of(self.seed, self.steps))
+        live = depth.live
+        return depth if live is None else depth._replace(live=live.to(self.device))
 
     def noise(self, rows: slice) -> StepNoise:
         """The random numbers of this step, for the slots `rows`."""

@@ -27,6 +27,9 @@ class Given(Noise):
     def normal(self, like: Tensor) -> Tensor:
         raise AssertionError("the recorded start is not made of normal numbers")
 
+    def at(self, t: int) -> Noise:
+        return self
+
     def truncated_normal(self, like: Tensor, std: float, cut: float) -> Tensor:
         return self.start
 

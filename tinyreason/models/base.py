@@ -18,6 +18,7 @@ from tinyreason.layers import MIXES, TRM_STYLE, Core, Inner, Style, make_block, 
 from tinyreason.noise import Noise
 from tinyreason.options import Options, option
 from tinyreason.puzzle import Batch, Facts
+from tinyreason.recursion import Recur
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
 
@@ -152,6 +153,13 @@ class RecursiveModel(nn.Module, ABC):
     @abstractmethod
     def recur(self, state: NamedTuple, x: Tensor, t: int) -> NamedTuple:
         """Recursion number `t` of the segment, from 0; `x` (B S D) is the encoded batch."""
+
+    def recursion(self, noise: Noise) -> Recur:
+        """`recur` as a segment calls it. A model that draws random numbers in a recursion takes
+        those of recursion t from `noise.at(t)`, so that a recursion that is recomputed repeats
+        them.
+        """
+        return self.recur
 
     def read(self, state: NamedTuple) -> Read:
         """The answer so far, and whether it is final. A coda belongs here."""
