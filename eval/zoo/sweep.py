@@ -11,7 +11,7 @@ from eval.zoo.systems import System
 from tinyreason.errors import UserError
 
 TRAIN = Path(__file__).parents[2] / "train.py"
-RUNS = Path("runs/zoo")
+RUNS = Path("runs")
 
 
 def folder_name(system: System) -> str:
@@ -19,13 +19,19 @@ def folder_name(system: System) -> str:
     return re.sub("[^a-z0-9]+", "-", system.name.lower()).strip("-")
 
 
+def run_name(system: System, seed: str, lr: str | None = None) -> str:
+    """The folder in runs/ of a try with a learning rate, or of the whole budget."""
+    end = "" if lr is None else f"-lr{lr}"
+    return f"zoo-{folder_name(system)}-{seed}{end}"
+
+
 def run(system: System, lrs: list[str], share: float, seed: str) -> None:
     """Every run of a system that is not finished yet."""
-    name, short = folder_name(system), steps_of(system, share)
+    short = steps_of(system, share)
     for lr in lrs:
-        trained(system, f"{name}-{seed}-lr{lr}", short, lr, seed)
-    best = max(lrs, key=lambda lr: held_out(f"{name}-{seed}-lr{lr}"))
-    trained(system, f"{name}-{seed}", steps_of(system), best, seed)
+        trained(system, run_name(system, seed, lr), short, lr, seed)
+    best = max(lrs, key=lambda lr: held_out(run_name(system, seed, lr)))
+    trained(system, run_name(system, seed), steps_of(system), best, seed)
 
 
 def trained(system: System, name: str, steps: int, lr: str, seed: str) -> None:
@@ -34,7 +40,7 @@ def trained(system: System, name: str, steps: int, lr: str, seed: str) -> None:
         return
     own = [f"steps={steps}", f"eval_every={steps}", f"optim.lr={lr}", f"seed={seed}"]
     # a fifteenth of the steps at most, or a short run would be warming up for most of it
-    own += [f"optim.warmup={min(100, max(1, steps // 15))}", f"name=zoo/{name}", "resume=auto"]
+    own += [f"optim.warmup={min(100, max(1, steps // 15))}", f"name={name}", "resume=auto"]
     words = [sys.executable, str(TRAIN), *BASE, *system.words, *own]
     print(f"$ python train.py {' '.join(words[2:])}", flush=True)
     if subprocess.run(words).returncode:

@@ -82,7 +82,7 @@ def differences(system: System) -> str:
 
 def learnt(system: System) -> tuple[str, str]:
     """Exact accuracy on test with its interval, and the learning rate."""
-    name = f"{sweep.folder_name(system)}-0"
+    name = sweep.run_name(system, "0")
     result = sweep.result_of(name)
     if result is None:
         return "not run", ""
