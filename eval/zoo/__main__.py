@@ -6,8 +6,9 @@
 
 The first says what a segment of each costs, and how many steps its budget buys. The second trains
 each on 6x6 Sudokus: one short run of `share` of the budget for each learning rate, then one of all
-of it with the rate that was best on held-out puzzles. Runs that are finished stay, so the same
-command goes on where it was stopped; they are runs/zoo-*. The third writes the table of what was found.
+of it with the rate that was best on held-out puzzles. Its runs are runs/zoo-*; those that are
+finished stay, so the same command goes on where it was stopped. The third writes the table of what
+was found.
 
 systems=   names as `plan` prints them; all by default
 lrs=       learning rates to try
