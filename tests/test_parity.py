@@ -17,7 +17,18 @@ from tests.zoo.recording import Recording
 ROOT = Path(__file__).parents[1]
 GOLDEN = ROOT / "tests" / "golden"
 FILES = sorted(GOLDEN.glob("*.npz"))
-ZOO = [GOLDEN / f"zoo/{name}.npz" for name in ("huginn", "huginn_add", "ouro", "three_part")]
+ZOO = [
+    GOLDEN / f"zoo/{name}.npz"
+    for name in (
+        "huginn",
+        "huginn_add",
+        "ouro",
+        "three_part",
+        "urm",
+        "eqr",
+        "eqr_mixer",
+    )
+]
 TRM = [path for path in FILES if path.stem.startswith("trm")]
 
 
@@ -136,7 +147,7 @@ def test_it_runs_as_a_module():
 @pytest.mark.parametrize("path", ZOO, ids=lambda p: p.stem)
 def test_a_model_of_the_zoo_computes_what_its_reference_computed(path):
     found, tolerance = compared(path)
-    assert found.keys() == tolerance.keys() == ZOO_TOLERANCE.keys()
+    assert found.keys() <= tolerance.keys()
     assert all(found[k] <= tolerance[k] for k in found), found
 
 
@@ -156,6 +167,12 @@ WRONG = [
     ("three_part", "plain_loop/logits", "logits"),
     ("three_part", "relaxed/lora_grad_norm", "gradients"),
     ("three_part", "relaxed/grad/layer0.wq", "gradients"),
+    ("urm", "seg1/logits", "logits"),
+    ("urm", "seg2/loss", "losses"),
+    ("urm", "seg2/grad_norm/layers.0.mlp.dwconv.weight", "gradients"),
+    ("eqr", "seg1/z_L", "states"),
+    ("eqr", "seg0/grad/L_level.layers.0.mlp.down_proj.weight", "gradients"),
+    ("eqr_mixer", "seg1/q_halt", "logits"),
 ]
 
 
@@ -167,7 +184,7 @@ def test_a_number_of_the_zoo_beyond_its_tolerance_is_noticed(name, key, group, t
 
 
 @pytest.mark.hostile
-@pytest.mark.parametrize("name", ["huginn", "ouro", "three_part"])
+@pytest.mark.parametrize("name", ["huginn", "ouro", "three_part", "urm", "eqr", "eqr_mixer"])
 def test_every_recorded_weight_of_the_zoo_is_used(name, tmp_path):
     """A model that ignored one would not notice that it has changed."""
     path = GOLDEN / f"zoo/{name}.npz"
@@ -191,7 +208,7 @@ def test_every_recorded_weight_of_the_zoo_is_used(name, tmp_path):
 def test_the_command_reads_recordings_of_the_zoo(monkeypatch, capsys):
     code, out, _ = run_main(monkeypatch, capsys, str(GOLDEN / "zoo/ouro.npz"))
     assert code == 0
-    assert json.loads(out).keys() == ZOO_TOLERANCE.keys()
+    assert json.loads(out).keys() <= ZOO_TOLERANCE.keys()
 
 
 # ---- HRM's options that the recordings do not use

@@ -16,7 +16,9 @@ from tests.test_train import TASKS
 from tests.tiny import steps
 from tinyreason.exported import write
 from tinyreason.models import MODELS, make_model, parameter_count
+from tinyreason.noise import NoNoise
 from tinyreason.puzzle import Facts
+from tinyreason.recursion import Depth
 from tinyreason.run.checkpoint import digest
 from tinyreason.trainer import Trainer
 
@@ -129,6 +131,50 @@ def test_an_adapter_that_ignores_the_puzzle_makes_the_core_blind():
     one, other = (model.encode(b) for b in (batch, tiny.batch(seed=5)))
     state = model.start(one, trainer_of("huginn").noise(slice(0, 4)))
     assert torch.equal(model.recur(state, one, 0).z, model.recur(state, other, 0).z)
+
+
+def test_undamped_and_without_noise_eqr_is_trm_without_a_prefix_bit_for_bit():
+    options = {"prefix": 0, "puzzle_embedding": False}
+    eqr, trm = (tiny.model(name, **options) for name in ("eqr", "trm"))
+    eqr.config.damping, eqr.config.noise = 1.0, 0.0
+    eqr.load_state_dict({k: v for k, v in trm.state_dict().items() if "start_" not in k})
+    batch, depth = tiny.batch(), Depth(4, 2)
+    start = trm.start(trm.encode(batch), NoNoise())
+    one, other = (tiny.segment(model, batch, depth, start) for model in (eqr, trm))
+    assert all(torch.equal(a, b) for a, b in zip(one.state, other.state, strict=True))
+
+
+def test_eqr_starts_at_random_in_every_cell_with_deviation_1():
+    trainer = trainer_of("eqr", "model.width=64")
+    x = torch.zeros(6, 400, 64)
+    start = trainer.model.start(x, trainer.noise(slice(None)))
+    assert all(z.std().item() == pytest.approx(1, rel=0.01) for z in start)
+    assert not torch.equal(start.z_H, start.z_L)
+    assert start.z_H.abs().max() <= 2 / 0.8796
+    assert len(start.z_H.flatten().unique()) > 0.99 * start.z_H.numel()
+
+
+def test_the_path_noise_of_eqr_differs_by_recursion_and_repeats_when_recomputed():
+    plain, other = (trainer_of("eqr", "model.noise=0.5", f"seed={s}") for s in (0, 1))
+    x = plain.model.encode(plain.carry.batch)
+    state = plain.model.start(x, plain.noise(slice(None)))
+    recur = plain.model.recursion(plain.noise(slice(None)))
+    assert torch.equal(recur(state, x, 1).z_L, recur(state, x, 1).z_L)
+    assert not torch.equal(recur(state, x, 1).z_L, recur(state, x, 2).z_L)
+    elsewhere = plain.model.recursion(other.noise(slice(None)))
+    assert not torch.equal(recur(state, x, 1).z_L, elsewhere(state, x, 1).z_L)
+    again = trainer_of("eqr", "model.noise=0.5", "model.recompute=true")
+    steps(plain, 3), steps(again, 3)
+    assert plain.result()["sha256"] == again.result()["sha256"]
+
+
+def test_the_convolution_of_urm_looks_to_the_left_alone():
+    mlp = tiny.model("urm").core.blocks[0].mlp
+    x = torch.randn(1, 6, 16)
+    changed = x.clone()
+    changed[0, 3] += 1
+    moved = (mlp(x) != mlp(changed)).any(-1)[0]
+    assert moved.tolist() == [False, False, False, True, True, False]
 
 
 def test_a_relaxed_model_begins_as_the_plain_loop_bit_for_bit():

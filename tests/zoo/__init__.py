@@ -1,15 +1,17 @@
 """Recordings of the zoo's references: which of our models each holds, and how it is compared.
 
-A file here has `differences(recording)`: the largest differences by name, those of TOLERANCE.
+A file here has `differences(recording)`: the largest differences by name, some of TOLERANCE.
 """
 
-from tests.zoo import huginn, ouro, relaxed
+from tests.zoo import huginn, ouro, relaxed, segments
 from tests.zoo.recording import Recording
 
 READERS = {  # a word of `config.reference` -> who reads such files
     "RecurrentGPT": huginn,
     "modeling_ouro": ouro,
     "own float64 arithmetic": relaxed,
+    "UbiquantAI/URM": segments,
+    "locuslab/EqR": segments,
 }
 
 

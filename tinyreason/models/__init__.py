@@ -12,12 +12,14 @@ from tinyreason.models.base import (
     make_core,
     parameter_count,
 )
+from tinyreason.models.eqr import EqR
 from tinyreason.models.hrm import HRM
 from tinyreason.models.huginn import Huginn
 from tinyreason.models.ouro import Ouro
 from tinyreason.models.relaxed import Relaxed
 from tinyreason.models.single_z import SingleZ
 from tinyreason.models.trm import TRM
+from tinyreason.models.urm import URM
 from tinyreason.options import chosen
 from tinyreason.puzzle import Facts
 
@@ -28,6 +30,8 @@ MODELS: dict[str, type[RecursiveModel]] = {
     "huginn": Huginn,
     "ouro": Ouro,
     "relaxed": Relaxed,
+    "urm": URM,
+    "eqr": EqR,
 }
 
 __all__ = ["DTYPES", "MODELS", "LoopState", "ModelConfig", "Read", "RecursiveModel", "State"]
