@@ -27,6 +27,8 @@ ZOO = [
         "urm",
         "eqr",
         "eqr_mixer",
+        "looped_window",
+        "deep_thinking",
     )
 ]
 TRM = [path for path in FILES if path.stem.startswith("trm")]
@@ -173,6 +175,12 @@ WRONG = [
     ("eqr", "seg1/z_L", "states"),
     ("eqr", "seg0/grad/L_level.layers.0.mlp.down_proj.weight", "gradients"),
     ("eqr_mixer", "seg1/q_halt", "logits"),
+    ("ouro", "stage2/grad/gate.weight", "gradients"),
+    ("looped_window", "out/states", "states"),
+    ("looped_window", "grad/_backbone.block.up.weight", "gradients"),
+    ("deep_thinking", "out/loss_progressive", "losses"),
+    ("deep_thinking", "out/logits", "logits"),
+    ("deep_thinking", "grad_norm/recur_block.0.weight", "gradients"),
 ]
 
 

@@ -25,7 +25,13 @@ def judged_segment(
     cross_entropy: CrossEntropy,
 ) -> tuple[Trace, dict[str, Loss]]:
     """A segment as it is trained, and its losses; looks ahead where the rule asks for it."""
-    trace = segment(model, carry, depth, gradient, noise, supervision.every)
+    drawn = []
+    if supervision.two_depths:
+        drawn = segment(model, carry, depth, gradient, noise).reads
+        depth = Depth(model.config.recursions, model.config.recursions)
+    how = {"every": supervision.every, "frozen": supervision.frozen}
+    trace = segment(model, carry, depth, gradient, noise, **how)
+    trace = trace._replace(reads=drawn + trace.reads)
     after, ahead = carry.advance(trace.state), None
     if halting.looks_ahead:
         with torch.no_grad():

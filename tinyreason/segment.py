@@ -90,9 +90,10 @@ def segment(
     gradient: Gradient,
     noise: Noise,
     every: bool = False,
+    frozen: bool = False,
 ) -> Trace:
     """One segment of every slot: encode, start, recur, read. `every`: read each tracked recursion,
-    not the last alone.
+    not the last alone. `frozen`: no gradient reaches the states.
 
     The only place where a model, a depth and a gradient scheme meet.
     """
@@ -108,12 +109,14 @@ def segment(
 
     reads = []
     for state in gradient.states(recur, state, x, depth):  # noqa: B020, the state is what changes
+        if frozen:
+            state = detached(state)
         if every:
             reads.append(model.read(state))
     if not every:
         reads.append(model.read(state))
-    penalties = model.penalties(state)
-    if torch.is_grad_enabled():
+    penalties = {} if frozen else model.penalties(state)
+    if torch.is_grad_enabled() and not frozen:
         penalties |= gradient.penalties(recur, state, x, depth, noise)
     return Trace(state, reads, penalties)
 

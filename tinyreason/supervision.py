@@ -26,6 +26,8 @@ class Supervision(ABC):
     Config: type[SupervisionConfig] = SupervisionConfig
     every: bool  # each tracked recursion is read
     needs_gate = False  # it takes models whose reads have a gate
+    frozen = False  # no gradient reaches the state
+    two_depths = False  # its reads are one at the drawn depth, and one at the stated depth
 
     def __init__(self, config: SupervisionConfig):
         self.config = config
@@ -44,6 +46,29 @@ class Last(Supervision):
         return {"answer_loss": Loss(mean_of_scored(judged.cells[-1], judged.scored))}
 
 
+@dataclass
+class BySegmentConfig(SupervisionConfig):
+    """Of `BySegment`."""
+
+    decay: float = option(least=0, most=1)  # of the weight, from one segment to the next
+
+
+class BySegment(Supervision):
+    """The answer at the end of the segment, weighted by decay^k, k the segments before it.
+
+    Source: hierarchical supervision weighting of CGAR, arXiv 2511.08653, decay 0.7: early segments,
+    whose gradients are large, count more. Not divided by the sum of the weights, which Adam would
+    not notice.
+    """
+
+    Config = BySegmentConfig
+    every = False
+
+    def losses(self, judged: Judged) -> dict[str, Loss]:
+        weights = self.config.decay ** (judged.segments - 1).float()
+        return {"answer_loss": Loss(weights * mean_of_scored(judged.cells[-1], judged.scored))}
+
+
 class Every(Supervision):
     """The answers after all tracked recursions, alike."""
 
@@ -51,6 +76,55 @@ class Every(Supervision):
 
     def losses(self, judged: Judged) -> dict[str, Loss]:
         return {"answer_loss": Loss(mean_of_scored(judged.cells, judged.scored).mean(0))}
+
+
+@dataclass
+class WindowConfig(SupervisionConfig):
+    """Of `Window`."""
+
+    recursions: int = option(least=1)  # T
+
+
+class Window(Supervision):
+    """The answers after the last T tracked recursions, alike; the gradient flows through and across
+    them.
+
+    Source: looped transformers, arXiv 2311.12424. As published, `gradient=last` tracks T too.
+    """
+
+    Config = WindowConfig
+    every = True
+
+    def losses(self, judged: Judged) -> dict[str, Loss]:
+        cells = judged.cells[-self.config.recursions :]
+        return {"answer_loss": Loss(mean_of_scored(cells, judged.scored).mean(0))}
+
+
+@dataclass
+class ProgressiveConfig(SupervisionConfig):
+    """Of `Progressive`."""
+
+    alpha: float = option(least=0, most=1)  # weight of the drawn depth
+
+
+class Progressive(Supervision):
+    """(1 - alpha) times the loss at the stated depth, all of it tracked, and alpha times that at
+    the drawn one, which starts somewhere on the way: so the core learns to go on from anywhere.
+
+    Source: deep thinking, arXiv 2202.05826, "progressive loss"; `depth=uniform` draws as it does.
+    """
+
+    Config = ProgressiveConfig
+    every = False
+    two_depths = True
+
+    def losses(self, judged: Judged) -> dict[str, Loss]:
+        drawn, stated = mean_of_scored(judged.cells[[0, -1]], judged.scored)
+        alpha = self.config.alpha
+        return {
+            "answer_loss": Loss(stated, 1 - alpha),
+            "progressive_loss": Loss(drawn, alpha),
+        }
 
 
 @dataclass
@@ -82,6 +156,41 @@ class ExitGate(Supervision):
         }
 
 
+@dataclass
+class GateConfig(SupervisionConfig):
+    """Of `Gate`."""
+
+    sharpness: float = option(least=0)  # k
+    margin: float = option(least=0)  # gamma, of cross-entropy
+
+
+class Gate(Supervision):
+    """The gate alone, on a model that is frozen: it should stay where the next recursion makes the
+    answer better.
+
+    The second stage of Ouro, arXiv 2510.25741: with I_t = max(0, CE_{t-1} - CE_t), recursion t
+    should not be left with probability sigmoid(k (I_t - gamma)), t from 2 on; the mean over scored
+    cells and recursions.
+    """
+
+    Config = GateConfig
+    every = True
+    needs_gate = True
+    frozen = True
+
+    def losses(self, judged: Judged) -> dict[str, Loss]:
+        cells = judged.cells.detach()
+        better = (cells[:-1] - cells[1:]).clamp(min=0)
+        stay = torch.sigmoid(self.config.sharpness * (better - self.config.margin))
+        leave = torch.stack([read.gate for read in judged.reads[1:]]).sigmoid()
+        kept = (1 - leave).clamp(1e-7, 1 - 1e-7)
+        wrong = -(stay * kept.log() + (1 - stay) * (1 - kept).log()) * judged.scored
+        return {
+            "answer_loss": Loss(mean_of_scored(cells[-1], judged.scored), 0.0),
+            "gate_loss": Loss(mean_of_scored(wrong, judged.scored).mean(0)),
+        }
+
+
 def exit_probability(gates: Tensor) -> Tensor:
     """(R ...) logits of leaving at each recursion -> (R ...) probabilities that sum to 1: at the
     last one all leave.
@@ -92,7 +201,15 @@ def exit_probability(gates: Tensor) -> Tensor:
     return leave * stay
 
 
-SUPERVISIONS: dict[str, type[Supervision]] = {"last": Last, "every": Every, "exit_gate": ExitGate}
+SUPERVISIONS: dict[str, type[Supervision]] = {
+    "last": Last,
+    "by_segment": BySegment,
+    "every": Every,
+    "window": Window,
+    "progressive": Progressive,
+    "exit_gate": ExitGate,
+    "gate": Gate,
+}
 
 
 def make_supervision(config: SupervisionConfig) -> Supervision:

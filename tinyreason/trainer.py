@@ -23,7 +23,7 @@ from tinyreason.optim import OptimConfig, Optimizers
 from tinyreason.options import Options, chosen, option
 from tinyreason.puzzle import Batch, Facts
 from tinyreason.puzzle_embedding import rows_by_name
-from tinyreason.recursion import Depth, GradientConfig, make_gradient
+from tinyreason.recursion import GRADIENTS, Depth, GradientConfig, make_gradient
 from tinyreason.run import checkpoint
 from tinyreason.run.deterministic import repeats
 from tinyreason.run.machine import machine_of, peak_memory, versions
@@ -57,6 +57,10 @@ class Training(Options):
             gated = ", ".join(name for name, one in MODELS.items() if one.gates)
             needs = f"supervision={self.supervision.name} needs a model with a gate (model={gated})"
             raise UserError(f"{needs}; with model.name={self.model.name} use supervision=last")
+        gradient = chosen(GRADIENTS, "gradient.name", self.gradient.name)
+        if supervision.two_depths and not gradient.plain:
+            with_it = f"supervision={self.supervision.name} unrolls every recursion"
+            raise UserError(f"{with_it}; with gradient.name={self.gradient.name} use gradient=bptt")
 
 
 TABLE = "encoder.puzzles.table"

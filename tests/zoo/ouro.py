@@ -1,4 +1,4 @@
-"""Recordings of Ouro: states, gates and logits of every loop, the loss of stage 1 and its
+"""Recordings of Ouro: states, gates and logits of every loop, the losses of both stages and their
 gradients.
 """
 
@@ -14,11 +14,12 @@ from tests.zoo.recording import (
     renamed,
 )
 from tinyreason.losses import Judged, Loss, softmax, total
+from tinyreason.models import RecursiveModel
 from tinyreason.noise import NoNoise
-from tinyreason.puzzle import IGNORE
+from tinyreason.puzzle import IGNORE, Batch
 from tinyreason.recursion import Depth
 from tinyreason.segment import Carry, segment
-from tinyreason.supervision import ExitGate, ExitGateConfig, exit_probability
+from tinyreason.supervision import ExitGate, ExitGateConfig, Gate, GateConfig, exit_probability
 
 NAMES = [
     ("model.embed_tokens.weight", "encoder.tokens"),
@@ -59,6 +60,7 @@ def differences(recording: Recording) -> dict[str, float]:
     loss = total(losses)
     loss.backward()
     gradients = {name: q.grad for name, q in model.named_parameters()}
+    second, gate = stage_2(recording, model, batch)
     return {
         "states": absolute(trace.state.z, recording.tensor("out/states")[-1]),
         "logits": max(
@@ -71,9 +73,11 @@ def differences(recording: Recording) -> dict[str, float]:
             relative(loss, recording.tensor("stage1/loss")),
             relative(losses["answer_loss"].value.sum(), recording.tensor("stage1/task_loss")),
             relative(losses["exit_entropy"].value.sum(), recording.tensor("stage1/entropy")),
+            relative(second, recording.tensor("stage2/loss")),
         ),
-        "gradients": gradient_difference(
-            recording, "stage1/", lambda name: part_of(gradients, name)
+        "gradients": max(
+            gradient_difference(recording, "stage1/", lambda name: part_of(gradients, name)),
+            gradient_difference(recording, "stage2/", lambda name: gate[name]),
         ),
     }
 
@@ -82,12 +86,38 @@ def stage_1(reads: list, labels: Tensor, beta: float) -> dict[str, Loss]:
     """The loss as the reference takes it: the mean over all cells of a batch, as if they were one
     puzzle.
     """
+    judged = as_one_puzzle(reads, labels)
+    return ExitGate(ExitGateConfig("exit_gate", beta)).losses(judged)
+
+
+def as_one_puzzle(reads: list, labels: Tensor) -> Judged:
     scored = labels != IGNORE
     cells = [softmax(read.logits, labels.clamp(min=0)) * scored for read in reads]
     flat = [read._replace(gate=read.gate.flatten()[None]) for read in reads]
     cells = torch.stack(cells).flatten(1)[:, None]
-    judged = Judged(flat, cells, scored.flatten()[None], torch.ones(1))
-    return ExitGate(ExitGateConfig("exit_gate", beta)).losses(judged)
+    return Judged(flat, cells, scored.flatten()[None], torch.ones(1))
+
+
+def stage_2(
+    recording: Recording, model: RecursiveModel, batch: Batch
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The loss of the gate alone and its gradients; nothing else has any."""
+    sizes, labels = recording.config, batch.labels
+    model.zero_grad()
+    depth = Depth(sizes["loops"], sizes["loops"])
+    carry = Carry.fresh(model, batch)
+    trace = segment(model, carry, depth, tiny.FULL, NoNoise(), every=True, frozen=True)
+    loss = total(gate_losses(trace.reads, labels, sizes))
+    loss.backward()
+    moved = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    assert moved.keys() == {"gate.weight", "gate.bias"}
+    return loss, moved
+
+
+def gate_losses(reads: list, labels: Tensor, sizes: dict) -> dict[str, Loss]:
+    """Over all cells of a batch, as if they were one puzzle."""
+    config = GateConfig("gate", sizes["k"], sizes["gamma"])
+    return Gate(config).losses(as_one_puzzle(reads, labels))
 
 
 def weights_of(recording: Recording) -> dict[str, Tensor]:

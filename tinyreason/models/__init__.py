@@ -12,6 +12,7 @@ from tinyreason.models.base import (
     make_core,
     parameter_count,
 )
+from tinyreason.models.deep_thinking import DeepThinking
 from tinyreason.models.eqr import EqR
 from tinyreason.models.hrm import HRM
 from tinyreason.models.huginn import Huginn
@@ -32,6 +33,7 @@ MODELS: dict[str, type[RecursiveModel]] = {
     "relaxed": Relaxed,
     "urm": URM,
     "eqr": EqR,
+    "deep_thinking": DeepThinking,
 }
 
 __all__ = ["DTYPES", "MODELS", "LoopState", "ModelConfig", "Read", "RecursiveModel", "State"]

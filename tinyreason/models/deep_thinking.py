@@ -1,0 +1,111 @@
+"""Deep thinking, "End-to-end Algorithm Synthesis with Recurrent Networks", arXiv 2202.05826: a
+convolutional core that works on the grid itself.
+
+Unusual in it:
+- no attention and no positions: what a cell knows spreads by one cell in each convolution, so the
+  reach grows with the recursions, and grids of any size fit
+- recall: the puzzle is fed in again at every recursion, beside the state
+- the answer is scored at the stated depth and at a drawn one (`supervision=progressive`)
+
+Departures: tokens are embedded, at `model.width` features, where the paper has three colours; a
+halting head reads the first cell; cross-entropy is that of `loss=`.
+
+B batch, S cells (rows x columns), D width.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from tinyreason.errors import UserError
+from tinyreason.models.base import LoopConfig, LoopState, Read, RecursiveModel
+from tinyreason.noise import Noise
+from tinyreason.puzzle import Facts
+from tinyreason.tags import tagged
+
+HEAD = (32, 8)  # features of the convolutions that read the answer
+
+
+@dataclass
+class DeepThinkingConfig(LoopConfig):
+    """Of `DeepThinking`. `layers` are blocks of two convolutions; there is no attention, so `mix`,
+    `heads` and the inner widths decide nothing.
+    """
+
+    recall: bool  # the puzzle is fed in at every recursion, not at the start alone
+
+    def check_together(self, prefix: str) -> None:
+        if self.prefix:
+            raise UserError(
+                f"{prefix}prefix={self.prefix}: convolutions take the grid alone; use 0"
+            )
+
+
+class Conv(nn.Module):
+    """A convolution of 3 x 3 cells without bias. (B I rows columns) -> (B O rows columns)."""
+
+    def __init__(self, features_in: int, features_out: int, lr_scale: float = 1.0):
+        super().__init__()
+        weight = torch.empty(features_out, features_in, 3, 3)
+        nn.init.kaiming_uniform_(weight, a=5**0.5)  # as torch's own
+        self.weight = tagged(nn.Parameter(weight), lr_scale=lr_scale)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.weight.to(x.dtype), padding=1)
+
+
+class Block(nn.Module):
+    """Two convolutions and a residual."""
+
+    def __init__(self, width: int, lr_scale: float):
+        super().__init__()
+        self.one, self.two = (Conv(width, width, lr_scale) for _ in range(2))
+
+    def forward(self, z: Tensor) -> Tensor:
+        return F.relu(self.two(F.relu(self.one(z))) + z)
+
+
+class DeepThinking(RecursiveModel):
+    """Final."""
+
+    Config = DeepThinkingConfig
+
+    def __init__(self, config: DeepThinkingConfig, facts: Facts, dtype: torch.dtype):
+        super().__init__(config, facts, dtype, scale=1.0, tied=True)
+        self.grid, D = facts.grid, config.width
+        slower = 1 / config.recursions  # as published: the loop's rate by its length
+        self.projection = Conv(D, D)
+        self.recall = Conv(2 * D, D, slower) if config.recall else None
+        self.blocks = nn.Sequential(*(Block(D, slower) for _ in range(config.layers)))
+        first, second = HEAD
+        self.answer = nn.Sequential(
+            Conv(D, first),
+            nn.ReLU(),
+            Conv(first, second),
+            nn.ReLU(),
+            Conv(second, facts.vocab_size),
+        )
+
+    def start(self, x: Tensor, noise: Noise) -> LoopState:
+        return LoopState(self.flat(F.relu(self.projection(self.square(x)))))
+
+    def recur(self, state: LoopState, x: Tensor, t: int) -> LoopState:
+        z = self.square(state.z)
+        if self.recall is not None:
+            z = self.recall(torch.cat((z, self.square(x)), dim=1))
+        return LoopState(self.flat(self.blocks(z)))
+
+    def read(self, state: LoopState) -> Read:
+        logits = self.flat(self.answer(self.square(state.z)))
+        return Read(logits, self.heads.halt(state.z[:, 0]).float())
+
+    def square(self, x: Tensor) -> Tensor:
+        """(B S D) -> (B D rows columns)."""
+        return rearrange(x, "b (r c) d -> b d r c", r=self.grid[0])
+
+    def flat(self, x: Tensor) -> Tensor:
+        """(B D rows columns) -> (B S D)."""
+        return rearrange(x, "b d r c -> b (r c) d")
