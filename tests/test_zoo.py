@@ -1,5 +1,5 @@
-"""Every model of the registry, found there: it trains, resumes, recomputes, is exported, counted
-and published right.
+"""Every model that can be chosen: it trains, resumes, recomputes, is exported and counted; and what
+is published of some.
 """
 
 import pytest
@@ -15,7 +15,7 @@ from tests import tiny
 from tests.test_train import TASKS
 from tests.tiny import steps
 from tinyreason.exported import write
-from tinyreason.models import MODELS, make_model, parameter_count
+from tinyreason.models import make_model, parameter_count
 from tinyreason.noise import NoNoise
 from tinyreason.puzzle import Facts
 from tinyreason.recursion import Depth
@@ -32,7 +32,7 @@ def trainer_of(name: str, *more: str) -> Trainer:
     return random_trainer(tiny.config(*SMALL, *tiny.choice(name), *more))
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", tiny.NAMES)
 @pytest.mark.parametrize("mix", ["mixer", "attention"])
 def test_every_parameter_but_of_unused_heads_is_moved(name, mix):
     trainer = trainer_of(name, "gradient=bptt", *(ATTENTION if mix == "attention" else ()))
@@ -42,7 +42,7 @@ def test_every_parameter_but_of_unused_heads_is_moved(name, mix):
     assert still <= {"heads.halt.weight", "heads.halt.bias"}
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", tiny.NAMES)
 def test_saved_at_any_step_a_run_resumes_bitwise(name):
     whole = steps(trainer_of(name), 6)
     half = steps(trainer_of(name), 2)
@@ -52,13 +52,13 @@ def test_saved_at_any_step_a_run_resumes_bitwise(name):
     assert resumed.result()["sha256"] == whole.result()["sha256"]
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", tiny.NAMES)
 def test_recomputing_gives_the_same_weights(name):
     plain, again = (steps(trainer_of(name, f"model.recompute={r}"), 3) for r in ("false", "true"))
     assert plain.result()["sha256"] == again.result()["sha256"]
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", tiny.NAMES)
 def test_a_trained_model_is_exported_and_answers_alike(name, tmp_path, monkeypatch):
     import train
 
@@ -74,7 +74,7 @@ def test_a_trained_model_is_exported_and_answers_alike(name, tmp_path, monkeypat
     assert type(exported.config.model) is type(run.config.model)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", tiny.NAMES)
 def test_its_cost_is_known_before_it_is_measured(name):
     trainer = trainer_of(name, *ATTENTION)
     config = tiny.config(*SMALL, *tiny.choice(name), *ATTENTION)
@@ -86,7 +86,7 @@ def test_its_cost_is_known_before_it_is_measured(name):
     assert found.side == pytest.approx(expected.side, rel=0.02)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", tiny.NAMES)
 def test_a_closed_form_agrees_with_counting(name):
     config = tiny.config(*SMALL, *tiny.choice(name), *ATTENTION)
     facts = make_task(config.task).facts

@@ -15,7 +15,7 @@ from data.maze import Maze
 from data.picked import Picked
 from data.sudoku import Sudoku
 from tinyreason.halting import HaltingConfig
-from tinyreason.models import ModelConfig, Read, RecursiveModel, State, make_model
+from tinyreason.models import MODELS, ModelConfig, Read, RecursiveModel, State, make_model
 from tinyreason.noise import NoNoise
 from tinyreason.puzzle import IGNORE, Batch, Facts
 from tinyreason.recursion import GRADIENTS, Depth, Gradient, GradientConfig, make_gradient
@@ -55,8 +55,12 @@ def composed_once(words: tuple[str, ...]) -> DictConfig:
     return composed(list(words))
 
 
+# every `model=`, and what has no yaml of its own: an ablation of TRM
+NAMES = sorted({*MODELS, *(path.stem for path in CONF.glob("model/*.yaml"))})
+
+
 def choice(name: str) -> tuple[str, ...]:
-    """The words that choose a model of the registry; an ablation of TRM has no yaml of its own."""
+    """The words that choose a model."""
     if (CONF / f"model/{name}.yaml").is_file():
         return (f"model={name}",)
     return ("model=trm", f"model.name={name}")

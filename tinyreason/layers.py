@@ -71,9 +71,12 @@ class Core(nn.Module):
         super().__init__()
         self.blocks = nn.ModuleList(blocks)
 
-    def forward(self, x: Tensor, positions: Tensor | None = None) -> Tensor:
-        for block in self.blocks:
-            x = block(x, positions)
+    def forward(
+        self, x: Tensor, positions: Tensor | None = None, order: tuple[int, ...] | None = None
+    ) -> Tensor:
+        """`order`: which blocks, in turn; None: all."""
+        for i in range(len(self.blocks)) if order is None else order:
+            x = self.blocks[i](x, positions)
         return x
 
 

@@ -23,7 +23,7 @@ from tinyreason.optim import OptimConfig, Optimizers
 from tinyreason.options import Options, chosen, option
 from tinyreason.puzzle import Batch, Facts
 from tinyreason.puzzle_embedding import rows_by_name
-from tinyreason.recursion import GRADIENTS, Depth, GradientConfig, make_gradient
+from tinyreason.recursion import GRADIENTS, Depth, Gradient, GradientConfig, make_gradient
 from tinyreason.run import checkpoint
 from tinyreason.run.deterministic import repeats
 from tinyreason.run.machine import machine_of, peak_memory, versions
@@ -58,9 +58,19 @@ class Training(Options):
             needs = f"supervision={self.supervision.name} needs a model with a gate (model={gated})"
             raise UserError(f"{needs}; with model.name={self.model.name} use supervision=last")
         gradient = chosen(GRADIENTS, "gradient.name", self.gradient.name)
+        refuse_truncated(self.model, make_gradient(self.gradient, self.model.cycle))
         if supervision.two_depths and not gradient.plain:
             with_it = f"supervision={self.supervision.name} unrolls every recursion"
             raise UserError(f"{with_it}; with gradient.name={self.gradient.name} use gradient=bptt")
+
+
+def refuse_truncated(model: ModelConfig, gradient: Gradient) -> None:
+    """Raise UserError for a gradient that does not reach all that such a model learns."""
+    if model.whole_gradient and gradient.tracked(model.recursions) < model.recursions:
+        learns = f"model.name={model.name} learns something for each of its recursions"
+        raise UserError(
+            f"{learns}, and the gradient reaches the last ones alone; use gradient=bptt"
+        )
 
 
 TABLE = "encoder.puzzles.table"

@@ -3,7 +3,7 @@
 A file here has `differences(recording)`: the largest differences by name, some of TOLERANCE.
 """
 
-from tests.zoo import deep_thinking, huginn, ouro, relaxed, segments, window
+from tests.zoo import deep_thinking, huginn, looped, ouro, relaxed, segments, window
 from tests.zoo.recording import Recording
 
 READERS = {  # a word of `config.reference` -> who reads such files
@@ -12,6 +12,7 @@ READERS = {  # a word of `config.reference` -> who reads such files
     "own float64 arithmetic": relaxed,
     "UbiquantAI/URM": segments,
     "locuslab/EqR": segments,
+    "kschwethelm/looped-lm-scaling": looped,
     "Leiay/looped_transformer": window,
     "aks2203/deep-thinking": deep_thinking,
 }

@@ -84,13 +84,13 @@ class Recording:
     def model(
         self, config: ModelConfig, weights: Mapping[str, Tensor], facts: Facts | None = None
     ) -> RecursiveModel:
-        """Our model, with weights under our names; what has neither weight nor gradient there is
-        the halting head.
+        """Our model, with weights under our names, where any are given; what has neither weight
+        nor gradient there is the halting head.
         """
         model = make_model(config, facts or self.facts(), torch.device("cpu"))
         own = model.state_dict()
         missing = own.keys() - weights.keys()
-        assert all(name.startswith("heads.halt.") for name in missing), missing
+        assert not weights or all(name.startswith("heads.halt.") for name in missing), missing
         shaped = {name: weight.view_as(own[name]) for name, weight in weights.items()}
         model.load_state_dict(own | shaped)
         return model

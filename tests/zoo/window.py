@@ -21,7 +21,7 @@ def differences(recording: Recording) -> dict[str, float]:
     for weight in weights.values():
         weight.requires_grad_()
     x = embedded(recording, weights)
-    block = block_of(weights, sizes["heads"])
+    block = block_of(weights, "_backbone.block", sizes["heads"])
     combined = {"z=f(x+z)": torch.add, "z=f(x*z)": torch.mul}[sizes["func"]]
     start = torch.zeros_like(x) if combined is torch.add else torch.ones_like(x)
 
@@ -55,11 +55,10 @@ def embedded(recording: Recording, weights: dict[str, Tensor]) -> Tensor:
     return F.linear(points, weights["_read_in.weight"], weights["_read_in.bias"])
 
 
-def block_of(weights: dict[str, Tensor], heads: int):
+def block_of(weights: dict[str, Tensor], name: str, heads: int):
     """x + out(attention(rms x)), then x + down(silu(up(rms x)))."""
-    qkv, out, up, down = (
-        weights[f"_backbone.block.{name}.weight"] for name in ("qkv", "out", "up", "down")
-    )
+    parts = ("qkv", "out", "up", "down")
+    qkv, out, up, down = (weights[f"{name}.{part}.weight"] for part in parts)
 
     def block(x: Tensor) -> Tensor:
         B, S, D = x.shape

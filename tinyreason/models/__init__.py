@@ -16,6 +16,7 @@ from tinyreason.models.deep_thinking import DeepThinking
 from tinyreason.models.eqr import EqR
 from tinyreason.models.hrm import HRM
 from tinyreason.models.huginn import Huginn
+from tinyreason.models.looped import Looped
 from tinyreason.models.ouro import Ouro
 from tinyreason.models.relaxed import Relaxed
 from tinyreason.models.single_z import SingleZ
@@ -30,6 +31,7 @@ MODELS: dict[str, type[RecursiveModel]] = {
     "single_z": SingleZ,
     "huginn": Huginn,
     "ouro": Ouro,
+    "looped": Looped,
     "relaxed": Relaxed,
     "urm": URM,
     "eqr": EqR,

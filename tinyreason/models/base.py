@@ -46,6 +46,8 @@ class ModelConfig(Options):
 
     # recursions between two whole states; None: each of them is one
     cycle: ClassVar[int | None] = None
+    # a truncated gradient would leave some parameters without any
+    whole_gradient: ClassVar[bool] = False
 
     def applied(self, t: int) -> tuple[int, ...] | None:
         """The layers of each application of a core in recursion `t`, if cores are all that costs;
