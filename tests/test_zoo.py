@@ -5,6 +5,7 @@ is published of some.
 import pytest
 import torch
 
+from conf.schema import Config
 from data.registry import make_task
 from eval.cost.model_counted import counted
 from eval.cost.model_measured import estimate, measured, predicted
@@ -23,13 +24,20 @@ from tinyreason.run.checkpoint import digest
 from tinyreason.trainer import Trainer
 
 SMALL = ("task=sudoku", "scale=small", *TASKS["sudoku"], "batch=6", "device=cpu", "optim.warmup=2")
-SMALL += ("model.width=16", "model.heads=2", "model.layers=1", "halting.segments=2")
+SMALL += ("model.width=16", "model.heads=2", "model.layers=1")
 ATTENTION = ("model.mix=attention", "model.positions=rotary")
 
 
 def trainer_of(name: str, *more: str) -> Trainer:
     torch.manual_seed(0)
-    return random_trainer(tiny.config(*SMALL, *tiny.choice(name), *more))
+    return random_trainer(config_of(name, *more))
+
+
+def config_of(name: str, *more: str) -> Config:
+    """Two segments for each puzzle, unless the model has one."""
+    published = tiny.published(name)
+    segments = () if published.one_segment else ("halting.segments=2",)
+    return tiny.config(*SMALL, *tiny.choice(name), *segments, *more)
 
 
 @pytest.mark.parametrize("name", tiny.NAMES)
@@ -63,8 +71,7 @@ def test_a_trained_model_is_exported_and_answers_alike(name, tmp_path, monkeypat
     import train
 
     monkeypatch.chdir(tmp_path)
-    words = (*SMALL, *tiny.choice(name), "steps=2", "eval.batch=4", "name=x")
-    train.train(tiny.config(*words))
+    train.train(config_of(name, "steps=2", "eval.batch=4", "name=x"))
     run = open_run("runs/x")
     description, model = share(run)
     write(tmp_path / "out", description, model)
@@ -77,7 +84,7 @@ def test_a_trained_model_is_exported_and_answers_alike(name, tmp_path, monkeypat
 @pytest.mark.parametrize("name", tiny.NAMES)
 def test_its_cost_is_known_before_it_is_measured(name):
     trainer = trainer_of(name, *ATTENTION)
-    config = tiny.config(*SMALL, *tiny.choice(name), *ATTENTION)
+    config = config_of(name, *ATTENTION)
     facts = trainer.feed.facts
     expected = predicted(config, facts, estimate(config, facts, torch.float32))
     found = measured(trainer)
@@ -88,7 +95,7 @@ def test_its_cost_is_known_before_it_is_measured(name):
 
 @pytest.mark.parametrize("name", tiny.NAMES)
 def test_a_closed_form_agrees_with_counting(name):
-    config = tiny.config(*SMALL, *tiny.choice(name), *ATTENTION)
+    config = config_of(name, *ATTENTION)
     facts = make_task(config.task).facts
     formula, count = estimate(config, facts, torch.float32), counted(config, facts, torch.float32)
     assert sum(formula.flops_of(3).values()) == sum(count.flops_of(3).values())

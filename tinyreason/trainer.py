@@ -59,6 +59,9 @@ class Training(Options):
             raise UserError(f"{needs}; with model.name={self.model.name} use supervision=last")
         gradient = chosen(GRADIENTS, "gradient.name", self.gradient.name)
         refuse_truncated(self.model, make_gradient(self.gradient, self.model.cycle))
+        if self.model.one_segment and self.halting.segments > 1:
+            halts = f"model.name={self.model.name} halts for good within a segment"
+            raise UserError(f"{halts}; use halting=single")
         if supervision.two_depths and not gradient.plain:
             with_it = f"supervision={self.supervision.name} unrolls every recursion"
             raise UserError(f"{with_it}; with gradient.name={self.gradient.name} use gradient=bptt")

@@ -3,7 +3,17 @@
 A file here has `differences(recording)`: the largest differences by name, some of TOLERANCE.
 """
 
-from tests.zoo import deep_thinking, huginn, looped, ouro, relaxed, segments, window
+from tests.zoo import (
+    deep_thinking,
+    huginn,
+    looped,
+    openmythos,
+    ouro,
+    relaxed,
+    segments,
+    universal,
+    window,
+)
 from tests.zoo.recording import Recording
 
 READERS = {  # a word of `config.reference` -> who reads such files
@@ -13,6 +23,8 @@ READERS = {  # a word of `config.reference` -> who reads such files
     "UbiquantAI/URM": segments,
     "locuslab/EqR": segments,
     "kschwethelm/looped-lm-scaling": looped,
+    "Universal-Transformer-Pytorch": universal,
+    "kyegomez/OpenMythos": openmythos,
     "Leiay/looped_transformer": window,
     "aks2203/deep-thinking": deep_thinking,
 }

@@ -17,10 +17,12 @@ from tinyreason.models.eqr import EqR
 from tinyreason.models.hrm import HRM
 from tinyreason.models.huginn import Huginn
 from tinyreason.models.looped import Looped
+from tinyreason.models.openmythos import OpenMythos
 from tinyreason.models.ouro import Ouro
 from tinyreason.models.relaxed import Relaxed
 from tinyreason.models.single_z import SingleZ
 from tinyreason.models.trm import TRM
+from tinyreason.models.universal import Universal
 from tinyreason.models.urm import URM
 from tinyreason.options import chosen
 from tinyreason.puzzle import Facts
@@ -33,6 +35,8 @@ MODELS: dict[str, type[RecursiveModel]] = {
     "ouro": Ouro,
     "looped": Looped,
     "relaxed": Relaxed,
+    "universal": Universal,
+    "openmythos": OpenMythos,
     "urm": URM,
     "eqr": EqR,
     "deep_thinking": DeepThinking,

@@ -48,6 +48,8 @@ class ModelConfig(Options):
     cycle: ClassVar[int | None] = None
     # a truncated gradient would leave some parameters without any
     whole_gradient: ClassVar[bool] = False
+    # its cells halt for good within a segment
+    one_segment: ClassVar[bool] = False
 
     def applied(self, t: int) -> tuple[int, ...] | None:
         """The layers of each application of a core in recursion `t`, if cores are all that costs;

@@ -22,9 +22,9 @@ from torch import Tensor, nn
 
 from tinyreason.errors import UserError
 from tinyreason.models.base import LoopConfig, LoopState, Read, RecursiveModel
+from tinyreason.models.convolutions import GridBlock, GridConv
 from tinyreason.noise import Noise
 from tinyreason.puzzle import Facts
-from tinyreason.tags import tagged
 
 HEAD = (32, 8)  # features of the convolutions that read the answer
 
@@ -44,30 +44,6 @@ class DeepThinkingConfig(LoopConfig):
             )
 
 
-class Conv(nn.Module):
-    """A convolution of 3 x 3 cells without bias. (B I rows columns) -> (B O rows columns)."""
-
-    def __init__(self, features_in: int, features_out: int, lr_scale: float = 1.0):
-        super().__init__()
-        weight = torch.empty(features_out, features_in, 3, 3)
-        nn.init.kaiming_uniform_(weight, a=5**0.5)  # as torch's own
-        self.weight = tagged(nn.Parameter(weight), lr_scale=lr_scale)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.weight.to(x.dtype), padding=1)
-
-
-class Block(nn.Module):
-    """Two convolutions and a residual."""
-
-    def __init__(self, width: int, lr_scale: float):
-        super().__init__()
-        self.one, self.two = (Conv(width, width, lr_scale) for _ in range(2))
-
-    def forward(self, z: Tensor) -> Tensor:
-        return F.relu(self.two(F.relu(self.one(z))) + z)
-
-
 class DeepThinking(RecursiveModel):
     """Final."""
 
@@ -77,16 +53,16 @@ class DeepThinking(RecursiveModel):
         super().__init__(config, facts, dtype, scale=1.0, tied=True)
         self.grid, D = facts.grid, config.width
         slower = 1 / config.recursions  # as published: the loop's rate by its length
-        self.projection = Conv(D, D)
-        self.recall = Conv(2 * D, D, slower) if config.recall else None
-        self.blocks = nn.Sequential(*(Block(D, slower) for _ in range(config.layers)))
+        self.projection = GridConv(D, D)
+        self.recall = GridConv(2 * D, D, slower) if config.recall else None
+        self.blocks = nn.Sequential(*(GridBlock(D, slower) for _ in range(config.layers)))
         first, second = HEAD
         self.answer = nn.Sequential(
-            Conv(D, first),
+            GridConv(D, first),
             nn.ReLU(),
-            Conv(first, second),
+            GridConv(first, second),
             nn.ReLU(),
-            Conv(second, facts.vocab_size),
+            GridConv(second, facts.vocab_size),
         )
 
     def start(self, x: Tensor, noise: Noise) -> LoopState:
