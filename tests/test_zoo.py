@@ -43,6 +43,8 @@ def config_of(name: str, *more: str) -> Config:
 @pytest.mark.parametrize("name", tiny.NAMES)
 @pytest.mark.parametrize("mix", ["mixer", "attention"])
 def test_every_parameter_but_of_unused_heads_is_moved(name, mix):
+    if mix == "mixer" and tiny.published(name).drops_cells:
+        pytest.skip("a mixer needs every cell")
     trainer = trainer_of(name, "gradient=bptt", *(ATTENTION if mix == "attention" else ()))
     before = {k: p.detach().clone() for k, p in trainer.model.named_parameters()}
     steps(trainer, 3)
@@ -84,6 +86,7 @@ def test_a_trained_model_is_exported_and_answers_alike(name, tmp_path, monkeypat
 @pytest.mark.parametrize("name", tiny.NAMES)
 def test_its_cost_is_known_before_it_is_measured(name):
     trainer = trainer_of(name, *ATTENTION)
+    trainer.model.static = True  # what it costs at most
     config = config_of(name, *ATTENTION)
     facts = trainer.feed.facts
     expected = predicted(config, facts, estimate(config, facts, torch.float32))

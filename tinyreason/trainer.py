@@ -168,14 +168,18 @@ class Trainer:
     def move(self, good: Tensor) -> None:
         """The optimizers' step, and the average's."""
         self.optimizers.step(good)
+        self.model.adjust()
         if self.ema is not None:
             self.ema.update(self.model)
+            for own, buffer in zip(self.averaged.adjusted(), self.model.adjusted(), strict=True):
+                own.copy_(buffer)
 
     def moved(self) -> list[Tensor]:
         """Every tensor that `move` changes, except the puzzle table, which checks `good` itself."""
-        return self.optimizers.moved() + (
-            [] if self.ema is None else list(self.averaged.parameters())
-        )
+        moved = self.optimizers.moved() + self.model.adjusted()
+        if self.ema is None:
+            return moved
+        return [*moved, *self.averaged.parameters(), *self.averaged.adjusted()]
 
     def measure(self, good: Tensor, metrics: dict[str, Metric]) -> None:
         """Add up what a step came to; a bad one counts as skipped and as nothing else."""

@@ -60,6 +60,7 @@ def without_memory(config: Config, facts: Facts, dtype: torch.dtype) -> Iterator
     meta = torch.device("meta")
     with meta:
         model = make_model(replace(config.model, dtype=name), facts, meta)
+        model.static = True
     with FakeTensorMode():
         for module in model.modules():
             for own, p in module.named_parameters(recurse=False):

@@ -7,6 +7,7 @@ from tests.zoo import (
     deep_thinking,
     huginn,
     looped,
+    mixture,
     openmythos,
     ouro,
     relaxed,
@@ -25,6 +26,7 @@ READERS = {  # a word of `config.reference` -> who reads such files
     "kschwethelm/looped-lm-scaling": looped,
     "Universal-Transformer-Pytorch": universal,
     "kyegomez/OpenMythos": openmythos,
+    "sudeshmu/mixture_of_recursions": mixture,
     "Leiay/looped_transformer": window,
     "aks2203/deep-thinking": deep_thinking,
 }

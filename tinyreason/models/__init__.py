@@ -17,6 +17,8 @@ from tinyreason.models.eqr import EqR
 from tinyreason.models.hrm import HRM
 from tinyreason.models.huginn import Huginn
 from tinyreason.models.looped import Looped
+from tinyreason.models.mixture import Mixture
+from tinyreason.models.mixture_token import MixtureToken
 from tinyreason.models.openmythos import OpenMythos
 from tinyreason.models.ouro import Ouro
 from tinyreason.models.relaxed import Relaxed
@@ -35,6 +37,8 @@ MODELS: dict[str, type[RecursiveModel]] = {
     "ouro": Ouro,
     "looped": Looped,
     "relaxed": Relaxed,
+    "mixture": Mixture,
+    "mixture_token": MixtureToken,
     "universal": Universal,
     "openmythos": OpenMythos,
     "urm": URM,

@@ -50,6 +50,8 @@ class ModelConfig(Options):
     whole_gradient: ClassVar[bool] = False
     # its cells halt for good within a segment
     one_segment: ClassVar[bool] = False
+    # recursions leave cells out
+    drops_cells: ClassVar[bool] = False
 
     def applied(self, t: int) -> tuple[int, ...] | None:
         """The layers of each application of a core in recursion `t`, if cores are all that costs;
@@ -126,6 +128,9 @@ class RecursiveModel(nn.Module, ABC):
 
     Config: type[ModelConfig] = ModelConfig
     gates = False  # its reads have a gate
+    static = (
+        False  # shapes that depend on numbers are taken at their largest: to count what it costs
+    )
 
     def __init__(
         self,
@@ -172,6 +177,13 @@ class RecursiveModel(nn.Module, ABC):
     def penalties(self, state: NamedTuple) -> dict[str, Tensor]:
         """Losses of the model's own at the end of a segment, by name, weighted: (B,) each."""
         return {}
+
+    def adjusted(self) -> list[Tensor]:
+        """The buffers that `adjust` changes."""
+        return []
+
+    def adjust(self) -> None:
+        """Move, in place, what is not moved by a gradient; once after each optimizer step."""
 
 
 class FixedStart(RecursiveModel):
