@@ -3,7 +3,7 @@
 Files come from anywhere, so each refusal is a UserError, `file:task/pair: what is wrong`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +14,9 @@ from tinyreason.errors import UserError
 
 LONGEST = 200  # characters of the name of a task
 SHOWN = 3  # tasks that a note names
+MAX_PAIRS = 10_000  # of a task; re-arc has 1,000
+MAX_ALL_PAIRS = 1_000_000  # of a source; re-arc has 400,000, a gigabyte on the largest canvas
+PARTS = ("train", "test")  # of a task: demonstrations and tests
 DIGITS = {str(n): n for n in range(10)}
 
 
@@ -31,8 +34,9 @@ class Kept:
     def __init__(self, bad: str):
         require("bad", bad, bad in ("refuse", "skip"), "refuse or skip")
         self.refuse, self.skipped, self.notes = bad == "refuse", [], []
+        self.pairs, self.nulls = 0, []  # pairs so far; tasks with null cells, by id
 
-    def task(self, build: Callable[[], ArcTask]) -> list[ArcTask]:
+    def task(self, build: Callable[[], Any]) -> list:
         """The task in a list, or none where it is left out. Raises UserError."""
         try:
             return [build()]
@@ -42,12 +46,27 @@ class Kept:
             self.skipped.append(str(error))
             return []
 
+    def count(self, task: ArcTask, raw: Any) -> None:
+        """A task that was read, and the JSON that it was. Raises UserError for more pairs than
+        memory holds.
+        """
+        self.pairs += len(task.demonstrations) + len(task.tests)
+        if self.pairs > MAX_ALL_PAIRS:
+            told = f"task.source: more than {MAX_ALL_PAIRS:,} pairs, at task {task.id}"
+            raise UserError(f"{told}; use a part of these files")
+        if any(None in row for row in rows_in(raw)):
+            self.nulls.append(task.id)
+
     def told(self) -> list[str]:
-        """The notes, and what was left out."""
-        if not self.skipped:
-            return self.notes
-        names = "; ".join(self.skipped[:SHOWN])
-        return [*self.notes, f"{len(self.skipped)} tasks are left out: {names}"]
+        """The notes, what was left out, and what was read as something that it does not say."""
+        notes = list(self.notes)
+        if self.skipped:
+            names = "; ".join(self.skipped[:SHOWN])
+            notes.append(f"{len(self.skipped)} tasks are left out: {names}")
+        if self.nulls:
+            told = f"null is read as 0 in {len(self.nulls)} tasks, whose cells are strings"
+            notes.append(f"{told}: {', '.join(self.nulls)}")
+        return notes
 
 
 def task_of(file: str, name: str, raw: Any, evaluated: bool = False) -> ArcTask:
@@ -65,10 +84,12 @@ def task_of(file: str, name: str, raw: Any, evaluated: bool = False) -> ArcTask:
         raw = {"train": raw, "test": []}
     elif not is_task(raw):
         raise UserError(f"{where}: not an object with the non-empty lists 'train' and 'test'")
-    strings = '"' in str_cells(raw)
+    if (pairs := sum(len(raw[part]) for part in PARTS)) > MAX_PAIRS:
+        raise UserError(f"{where}: {pairs:,} pairs, more than {MAX_PAIRS:,}; use fewer of them")
+    strings = any(str in map(type, row) for row in rows_in(raw))
     parts = [
         [pair_of(f"{where}/{k} {n}", p, k == "train", strings) for n, p in enumerate(raw[k])]
-        for k in ("train", "test")
+        for k in PARTS
     ]
     return ArcTask(name, *parts)
 
@@ -76,18 +97,47 @@ def task_of(file: str, name: str, raw: Any, evaluated: bool = False) -> ArcTask:
 def is_task(raw: Any) -> bool:
     """An object with demonstrations and tests."""
     return isinstance(raw, dict) and all(
-        isinstance(raw.get(part), list) and raw[part] for part in ("train", "test")
+        isinstance(raw.get(part), list) and raw[part] for part in PARTS
     )
 
 
-def str_cells(raw: dict) -> str:
-    """A '"' where some cell of the task is a string."""
-    for pair in raw["train"] + raw["test"]:
+def kind_of(raw: Any) -> str:
+    """What a file of JSON is meant to be: "task", good or bad; "tasks" by name; "answers" to them
+    by name; or "other".
+    """
+    if means_task(raw) or raw == []:
+        return "task"
+    if not isinstance(raw, dict):
+        return "other"
+    if any(map(means_task, raw.values())):
+        return "tasks"
+    lists = [value for value in raw.values() if isinstance(value, list)]
+    grids = [one for value in lists for one in value[:1] if isinstance(one, list)]
+    return "answers" if grids and len(lists) == len(raw) else "other"
+
+
+def means_task(raw: Any) -> bool:
+    """A task, or what somebody took for one: demonstrations or tests, or pairs."""
+    if isinstance(raw, list):
+        return any(map(is_pair, raw))
+    if isinstance(raw, dict):
+        return is_pair(raw) or any(isinstance(raw.get(part), list) for part in PARTS)
+    return False
+
+
+def is_pair(raw: Any) -> bool:
+    """An object with an input or an output."""
+    return isinstance(raw, dict) and ("input" in raw or "output" in raw)
+
+
+def rows_in(raw: Any) -> Iterator[list]:
+    """The rows of all grids of a task as JSON has it, whatever else is wrong with it."""
+    pairs = raw if isinstance(raw, list) else raw["train"] + raw["test"]
+    for pair in pairs:
         for grid in pair.values() if isinstance(pair, dict) else ():
             for row in grid if isinstance(grid, list) else ():
-                if isinstance(row, list) and any(isinstance(cell, str) for cell in row):
-                    return '"'
-    return ""
+                if isinstance(row, list):
+                    yield row
 
 
 def answered(task: ArcTask, file: str, outputs: Any) -> ArcTask:

@@ -189,20 +189,10 @@ def arc_attempts(trained: Trained, options: SolveConfig) -> None:
     path = existing(str(options.puzzle))
     if path is None:
         raise UserError(f"puzzle={str(options.puzzle)[:100]}: use the JSON file of an ARC task")
-    with TemporaryDirectory() as folder:
-        place = Path(folder) / "evaluation"
-        place.mkdir()
-        (place / path.name).write_bytes(path.read_bytes())
-        stated = trained.config.task | {
-            "source": folder,
-            "train_puzzles": None,
-            "test_puzzles": None,
-        }
-        task = make_task(stated)
-        try:
-            task.load(stated["seed"])
-        except UserError as error:
-            raise UserError(str(error).replace(str(place / path.name), str(path))) from None
+    whole = {"source": str(path), "train_puzzles": None, "test_puzzles": None}
+    task = make_task(trained.config.task | whole)
+    if not len(task.load(trained.config.task["seed"])["test"]):
+        raise UserError(f"{path}: a list of pairs, none of them a test; there is nothing to answer")
     trained.model = model_for(trained, task, options.embedding)
     solver = trained.solver(options.segments, options.halt, options.batch)
     votes = options.votes or trained.config.eval.votes or 1

@@ -175,6 +175,19 @@ def test_other_augmentations_of_a_known_task_are_refused(place):
     )
 
 
+def test_a_file_of_arc_tasks_is_answered(place, capsys):
+    trained_on_arc(arc_folder(place / "abc", "abc"), "x")
+    hidden = {name: {"train": [PAIR], "test": [{"input": PAIR["input"]}]} for name in "ac"}
+    for file in (place / "abc" / "b.json", Path(write(place / "x_challenges.json", hidden))):
+        capsys.readouterr()
+        solve.main(words(Path("runs/x"), puzzle=file, json="out.json"))
+        named = {"b"} if file.name == "b.json" else {"a", "c"}
+        assert json.loads(Path("out.json").read_text()).keys() == named
+    pairs = write(place / "pairs.json", [PAIR])
+    line = refusal(solve.main, words(Path("runs/x"), puzzle=pairs))
+    assert f"{pairs}: a list of pairs, none of them a test" in line
+
+
 def test_a_new_run_takes_over_embeddings_by_name(place, capsys):
     trained_on_arc(arc_folder(place / "abc", "abc"), "x")
     before = table_of("runs/x")

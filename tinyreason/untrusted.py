@@ -4,6 +4,7 @@ pickle.
 Each refusal is a UserError, `path: what is wrong`.
 """
 
+import errno
 import json
 import math
 import os
@@ -89,14 +90,10 @@ def shown(value: Any) -> str:
 
 
 def refuse_links(root: Path, directory: Path, names: tuple[str, ...]) -> None:
-    """Raise UserError for a link in `directory` that leads out of `root`, if its name ends in one
-    of `names`.
-
-    In a snapshot of the Hugging Face cache every file is a link, to the blobs that lie beside the
-    snapshots.
+    """Raise UserError for a link in `directory` that leads out of `root`, or nowhere but to itself,
+    if its name ends in one of `names`.
     """
-    home = root.resolve()
-    homes = [home, home.parents[1] / "blobs"] if home.parent.name == "snapshots" else [home]
+    homes = homes_of(root)
     with os.scandir(directory) as entries:
         links = [
             Path(entry.path)
@@ -104,8 +101,28 @@ def refuse_links(root: Path, directory: Path, names: tuple[str, ...]) -> None:
             if entry.is_symlink() and entry.name.endswith(names)
         ]
     for link in links:
-        if not any(link.resolve().is_relative_to(one) for one in homes):
-            raise UserError(f"{link}: a link that leads out of {root}; put there what it points to")
+        if wrong := wrong_link(link, homes):
+            raise UserError(wrong)
+
+
+def homes_of(root: Path) -> list[Path]:
+    """Where links in `root` may lead: into it, the first, and of a snapshot in the Hugging Face
+    cache, where every file is a link, to the blobs that lie beside the snapshots.
+    """
+    home = root.resolve()
+    return [home, home.parents[1] / "blobs"] if home.parent.name == "snapshots" else [home]
+
+
+def wrong_link(link: Path, homes: list[Path]) -> str:
+    """Why a link is not followed; "" where it is."""
+    try:
+        os.stat(link)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return f"{link}: a link that leads to itself; remove it"
+    if any(link.resolve().is_relative_to(home) for home in homes):
+        return ""
+    return f"{link}: a link that leads out of {homes[0]}; put there what it points to"
 
 
 def _plain(
