@@ -13,28 +13,36 @@ class System(NamedTuple):
     recordings: tuple[str, ...] = ()  # in tests/golden/
 
 
+def model(
+    name: str, paper: str, choice: str, recordings: tuple[str, ...] = (), file: str | None = None
+) -> System:
+    """One that `model=` chooses."""
+    return System(name, paper, (f"model={choice}",), f"models/{file or choice}.py", recordings)
+
+
 SYSTEMS = (
-    System(
-        "TRM",
-        "2510.04871",
-        ("model=trm",),
-        "models/trm.py",
-        ("trm_mixer", "trm_attention"),
+    model("TRM", "2510.04871", "trm", ("trm_mixer", "trm_attention")),
+    model("HRM", "2506.21734", "hrm", ("hrm",)),
+    model("URM", "2512.14693", "urm", ("zoo/urm",)),
+    model("EqR", "2605.21488", "eqr", ("zoo/eqr", "zoo/eqr_mixer")),
+    model("Transformer, untied", "2502.17416", "transformer", ("zoo/three_part",), "looped"),
+    model("Looped transformer", "2502.17416", "looped", ("zoo/hyper_connections",)),
+    model("Three Part", "article", "three_part", ("zoo/three_part",), "looped"),
+    model("FraiLT", "2401.11626", "frailt", ("zoo/three_part",), "looped"),
+    model("Relaxed Recursive Transformer", "2410.20672", "relaxed", ("zoo/three_part",)),
+    model(
+        "Hyper-connections", "2604.21106", "hyper_connections", ("zoo/hyper_connections",), "looped"
     ),
-    System("HRM", "2506.21734", ("model=hrm",), "models/hrm.py", ("hrm",)),
-    System(
-        "Huginn",
-        "2502.05171",
-        ("model=huginn",),
-        "models/huginn.py",
-        ("zoo/huginn", "zoo/huginn_add"),
+    model("Huginn", "2502.05171", "huginn", ("zoo/huginn", "zoo/huginn_add")),
+    model("Ouro / LoopLM", "2510.25741", "ouro", ("zoo/ouro",)),
+    model("Universal Transformer", "1807.03819", "universal", ("zoo/ut_act", "zoo/ut_act_capped")),
+    model("Mixture-of-Recursions, expert choice", "2507.10524", "mixture", ("zoo/mor_expert",)),
+    model(
+        "Mixture-of-Recursions, token choice",
+        "2507.10524",
+        "mixture_token",
+        ("zoo/mor_token", "zoo/mor_token_batch"),
     ),
-    System("Ouro / LoopLM", "2510.25741", ("model=ouro",), "models/ouro.py", ("zoo/ouro",)),
-    System(
-        "Relaxed Recursive Transformer",
-        "2410.20672",
-        ("model=relaxed",),
-        "models/relaxed.py",
-        ("zoo/three_part",),
-    ),
+    model("OpenMythos", "github.com/kyegomez/OpenMythos", "openmythos", ("zoo/openmythos",)),
+    model("Deep thinking", "2202.05826", "deep_thinking", ("zoo/deep_thinking",)),
 )
