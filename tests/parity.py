@@ -21,6 +21,7 @@ from eval.adopt import ours
 from tests import tiny, zoo
 from tests.zoo.recording import TOLERANCE as ZOO_TOLERANCE
 from tests.zoo.recording import Recording, absolute
+from tinyreason.gradient import Gradient
 from tinyreason.halting import HaltingConfig, make_halting
 from tinyreason.losses import stablemax, total
 from tinyreason.metrics import tally
@@ -28,7 +29,7 @@ from tinyreason.models import ModelConfig, RecursiveModel, State, make_model
 from tinyreason.noise import NoNoise
 from tinyreason.objective import objective
 from tinyreason.puzzle import Batch, Facts
-from tinyreason.recursion import Depth, Gradient
+from tinyreason.recursion import Depth
 from tinyreason.segment import Carry, segment
 from tinyreason.supervision import SupervisionConfig, make_supervision
 

@@ -8,8 +8,18 @@ import pytest
 import torch
 from torch import Tensor
 
+from conf.schema import training_config
+from eval.cost.model_measured import estimate
+from eval.speed import random_trainer
 from tests import tiny
+from tests.zoo.equilibrium import function, inputs
+from tests.zoo.recording import Recording
+from tinyreason.errors import UserError
+from tinyreason.gradient.solvers import Search, anderson, damped
+from tinyreason.noise import StepNoise
 from tinyreason.recursion import Depth, recomputed
+
+SEARCHERS = (damped, anderson)
 
 
 class Z(NamedTuple):
@@ -146,3 +156,103 @@ def test_any_model_takes_any_scheme(name, scheme):
     without = {n for n, p in model.named_parameters() if p.grad is None}
     assert without <= {"heads.halt.weight", "heads.halt.bias"}
     assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
+
+
+# ---- searches for the fixed point
+
+
+@pytest.mark.parametrize("search", ["damped", "anderson"])
+def test_the_implicit_gradient_does_not_depend_on_how_the_point_was_found(search, exact):
+    scheme = tiny.gradient("implicit", solver="anderson", iterations=60, search=search)
+    assert error(gradient_of(scheme, Depth(200, 1)), exact) < 1e-8
+
+
+def test_phantom_errs_as_recorded():
+    """Relative errors of torchdeq's own problem, in its recording."""
+    recording = Recording(tiny.CONF.parent / "tests/golden/zoo/deq.npz")
+    exact = recording.tensor("exact/grad/W")
+    for case, theirs in recording.config["phantom_relative_error"].items():
+        tau, k = (float(part.split("=")[1]) for part in case.split(","))
+        given = inputs(recording)
+        f = function(given)
+        scheme = tiny.gradient("phantom", recursions=int(k), damping=tau)
+        start = Z(given["z0"])
+        depth = Depth(2000 + int(k), int(k))
+        *_, state = scheme.states(lambda s, x, t, f=f: Z(f(s.z)), start, given["x"], depth)
+        ((given["c"] * state.z).sum() + state.z.square().sum()).backward()
+        if theirs > 1e-12:
+            assert error(given["W"].grad, exact) == pytest.approx(theirs, rel=0.2, abs=1e-9)
+
+
+def test_anderson_is_faster_than_iteration_where_that_crawls():
+    """A linear map of radius 0.99."""
+    generator = torch.Generator().manual_seed(0)
+    A = torch.linalg.qr(torch.randn(8, 8, generator=generator, dtype=torch.float64))[0]
+    A = A @ torch.diag(torch.linspace(0.1, 0.99, 8, dtype=torch.float64)) @ A.T
+    c = torch.randn(2, 8, generator=generator, dtype=torch.float64)
+    options = {"most": 40, "mixing": 1.0, "tolerance": 0.0, "memory": 9, "ridge": 1e-12}
+    left = [s(lambda z: z @ A.T + c, c, Search(**options)).absolute.max() for s in SEARCHERS]
+    assert left[1] < 1e-6 < 1e-2 < left[0]
+
+
+def test_a_search_ends_at_its_tolerance_and_never_before_without():
+    options = {"most": 50, "mixing": 1.0, "memory": 4, "ridge": 1e-6}
+    for search in SEARCHERS:
+        z = torch.ones(3, 2)
+        ended = search(lambda z: 0.5 * z, z, Search(tolerance=1e-3, **options))
+        assert ended.calls < 20
+        assert ended.absolute.max() < 1e-3
+        assert search(lambda z: 0.5 * z, z, Search(tolerance=0.0, **options)).calls == 50
+
+
+def test_the_penalty_is_the_square_of_the_jacobian_on_average():
+    W, x, state = contraction()
+
+    def recur(state: Z, x: Tensor, t: int) -> Z:
+        return Z(state.z @ W.T + x)
+
+    scheme = tiny.gradient("implicit", solver="iterate", iterations=1, jacobian=0.5, vectors=4000)
+    noise = StepNoise(0, 0, 3, slice(None), tiny.CPU)
+    (found,) = scheme.penalties(recur, state, x, Depth(3, 1), noise).values()
+    expected = 0.5 * W.square().sum().item() / 6
+    assert found.tolist() == pytest.approx([expected] * 3, rel=0.05)
+    found.sum().backward()
+    assert W.grad is not None
+
+
+@pytest.mark.parametrize("scheme", ["implicit", "phantom"])
+@pytest.mark.parametrize("name", ["trm", "looped"])
+def test_equilibria_train_and_resume_bitwise_with_every_search(scheme, name):
+    words = ("task=sudoku", "scale=small", "task.side=4", "batch=6", "device=cpu", "model.width=16")
+    words += (f"model={name}", f"gradient={scheme}", "gradient.jacobian=0.1", "halting=single")
+    if scheme == "implicit":  # few, since f is no contraction yet
+        words += ("gradient.iterations=2",)
+    for search in ("damped", "anderson"):
+        made = []
+        for _ in range(3):
+            torch.manual_seed(0)
+            made.append(random_trainer(tiny.config(*words, f"gradient.search={search}")))
+        whole, half, resumed = made
+        tiny.steps(whole, 3), tiny.steps(half, 1)
+        resumed.load_state_dict(half.state_dict())
+        tiny.steps(resumed, 2)
+        assert resumed.result()["sha256"] == whole.result()["sha256"]
+        assert resumed.meter.read()["jacobian"] > 0
+
+
+def test_the_work_of_a_search_is_known():
+    """All of its calls, whatever its tolerance."""
+    words = ("task=sudoku", "scale=small", "experiment=deq", "device=cpu")
+    found = []
+    for more in ((), ("gradient.tolerance=1e-3",)):
+        config = tiny.config(*words, *more)
+        facts = random_trainer(config).feed.facts
+        found.append(estimate(config, facts, torch.float32).flops)
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("name", ["universal", "mixture"])
+def test_what_has_no_fixed_point_is_not_searched(name):
+    words = [f"model={name}", "gradient=implicit", "gradient.search=anderson", "scale=paper"]
+    with pytest.raises(UserError, match=r"use gradient\.search=recur|use gradient=bptt"):
+        training_config(tiny.composed(words))

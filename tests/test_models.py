@@ -10,11 +10,12 @@ from tests import tiny
 from tinyreason.depth import make_depth
 from tinyreason.encoder import GridPositions, Learned
 from tinyreason.errors import UserError
+from tinyreason.gradient import make_gradient
 from tinyreason.layers import Rotary, norm, truncated_normal
 from tinyreason.models import Read, make_model, parameter_count
 from tinyreason.noise import NoNoise
 from tinyreason.puzzle import Batch, Facts
-from tinyreason.recursion import Depth, make_gradient
+from tinyreason.recursion import Depth
 from tinyreason.run.checkpoint import digest
 
 META = torch.device("meta")

@@ -36,6 +36,7 @@ ZOO = [
         "mor_expert",
         "mor_token",
         "mor_token_batch",
+        "deq",
     )
 ]
 TRM = [path for path in FILES if path.stem.startswith("trm")]
@@ -204,6 +205,11 @@ WRONG = [
     ("mor_token", "sigmoid/out", "states"),
     ("mor_token", "loss_free/ratio", "decisions"),
     ("mor_token_batch", "shared_kv/balancing_loss", "losses"),
+    ("deq", "anderson/m3_tau0.8/queries", "states"),
+    ("deq", "anderson/rel/nstep", "decisions"),
+    ("deq", "deq/phantom_k5_tau0.5/grad/W", "gradients"),
+    ("deq", "jacobian/grad/W", "gradients"),
+    ("deq", "fp_correction/linear0.9", "losses"),
     ("deep_thinking", "out/loss_progressive", "losses"),
     ("deep_thinking", "out/logits", "logits"),
     ("deep_thinking", "grad_norm/recur_block.0.weight", "gradients"),

@@ -8,10 +8,11 @@ import torch
 from conf.schema import training_config
 from tests import tiny
 from tinyreason.errors import UserError
+from tinyreason.gradient import GRADIENTS, Gradient, GradientConfig, make_gradient
 from tinyreason.models import RecursiveModel, State, make_model
 from tinyreason.noise import NoNoise, PuzzleNoise, StepNoise
 from tinyreason.puzzle import Batch, Facts
-from tinyreason.recursion import GRADIENTS, Depth, Gradient, GradientConfig, make_gradient, unroll
+from tinyreason.recursion import Depth, unroll
 
 FACTS = Facts(vocab_size=6, grid=(2, 3), num_puzzle_identifiers=3)
 H, L = 2, 3

@@ -20,9 +20,9 @@ from tests.marks import cross
 from tinyreason.depth import make_depth
 from tinyreason.errors import UserError
 from tinyreason.feed import Stream
+from tinyreason.gradient import make_gradient
 from tinyreason.models import make_model, parameter_count
 from tinyreason.puzzle import Facts
-from tinyreason.recursion import make_gradient
 from tinyreason.run import checkpoint
 from tinyreason.trainer import Trainer
 

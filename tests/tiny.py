@@ -14,11 +14,14 @@ from data.from_files import FromFiles
 from data.maze import Maze
 from data.picked import Picked
 from data.sudoku import Sudoku
+from tinyreason.earlier import SEARCHES
+from tinyreason.gradient import GRADIENTS, Gradient, GradientConfig, make_gradient
+from tinyreason.gradient.equilibrium import EquilibriumConfig
 from tinyreason.halting import HaltingConfig
 from tinyreason.models import MODELS, ModelConfig, Read, RecursiveModel, State, make_model
 from tinyreason.noise import NoNoise
 from tinyreason.puzzle import IGNORE, Batch, Facts
-from tinyreason.recursion import GRADIENTS, Depth, Gradient, GradientConfig, make_gradient
+from tinyreason.recursion import Depth
 from tinyreason.rules.sudoku import DIGITS
 from tinyreason.segment import Carry, Trace
 from tinyreason.segment import segment as library_segment
@@ -87,7 +90,8 @@ def model(name: str = "trm", facts: Facts = FACTS, seed: int = 0, **changes) -> 
 def gradient(name: str, cycle: int | None = None, **options) -> Gradient:
     """A gradient scheme."""
     entry = GRADIENTS[name]
-    return entry(entry.Config(name, **options), cycle)
+    usual = SEARCHES if issubclass(entry.Config, EquilibriumConfig) else {}
+    return entry(entry.Config(name=name, **usual | options), cycle)
 
 
 def segment(

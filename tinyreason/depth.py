@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 import torch
 
+from tinyreason.gradient import Gradient
 from tinyreason.noise import seed_of
 from tinyreason.options import Options, chosen, option
-from tinyreason.recursion import Depth, Gradient
+from tinyreason.recursion import Depth
 
 STEP_SEED = 514_229  # of Huginn's own code, plus the step: so its published draws are repeated
 

@@ -9,11 +9,11 @@ from typing import Any
 
 from tinyreason.depth import DepthConfig
 from tinyreason.errors import UserError
+from tinyreason.gradient import GradientConfig
 from tinyreason.halting import HaltingConfig
 from tinyreason.models import ModelConfig
 from tinyreason.options import Options
 from tinyreason.puzzle import Facts
-from tinyreason.recursion import GradientConfig
 from tinyreason.rules import RULES, Notation
 from tinyreason.solver import EvalConfig
 from tinyreason.untrusted import shown

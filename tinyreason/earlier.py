@@ -27,6 +27,15 @@ ADDED_TO_RUNS = {  # options that are newer than some saved runs, and what those
     "checkpoint.keep_last": 3,
     "checkpoint.carry": "keep",
 }
+SEARCHES = {  # of gradient=phantom and implicit, since 0.4
+    "search": "recur",
+    "mixing": 1.0,
+    "memory": 6,
+    "ridge": 1e-4,
+    "tolerance": 0.0,
+    "jacobian": 0.0,
+    "vectors": 1,
+}
 FILES = {"ambiguous": "drop", "bad": "refuse", "columns": None}  # of tasks, since 0.3
 ADDED_TO_TASKS = {
     "sudoku": FILES | {"box": None, "min_rating": None, "max_rating": None},
@@ -44,6 +53,9 @@ def options(config: dict[str, Any]) -> dict[str, Any]:
     task, model = config.get("task"), config.get("model")
     if isinstance(task, dict) and isinstance(task.get("name"), str):
         config["task"] = ADDED_TO_TASKS.get(task["name"], {}) | bank(task)
+    scheme = config.get("gradient")
+    if isinstance(scheme, dict) and scheme.get("name") in ("phantom", "implicit"):
+        config["gradient"] = SEARCHES | scheme
     if not isinstance(model, dict):
         return config
     for old, new in RENAMED.items():

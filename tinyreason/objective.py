@@ -4,12 +4,13 @@ itself asks for.
 
 import torch
 
+from tinyreason.gradient import Gradient
 from tinyreason.halting import Halting
 from tinyreason.losses import CrossEntropy, Loss, judge
 from tinyreason.metrics import exact
 from tinyreason.models.base import Read, RecursiveModel
 from tinyreason.noise import Noise
-from tinyreason.recursion import Depth, Gradient
+from tinyreason.recursion import Depth
 from tinyreason.segment import Carry, Trace, segment
 from tinyreason.supervision import Supervision
 

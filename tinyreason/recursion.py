@@ -1,4 +1,4 @@
-"""Through how many of the last recursions, or how, the gradient flows.
+"""The one loop of all models: some recursions without gradient, then some with it.
 
 Counted in applications of the fast core, HRM is "H L recursions, the last one tracked" and TRM is
 "H L recursions, the last L tracked"; the network itself never knows. Both loops, and all between
@@ -8,17 +8,12 @@ A recursion is `recur(state, x, t)`, `x` (B S D) what is injected and `t` its nu
 from 0. A state is a NamedTuple of tensors whose first axis is the slot.
 """
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
-
-from tinyreason.noise import Noise
-from tinyreason.options import Options, chosen, option
 
 State = NamedTuple
 Recur = Callable[[State, Tensor, int], State]
@@ -39,43 +34,6 @@ class Depth(NamedTuple):
         return self if self.live is None else self._replace(live=self.live[:, rows])
 
 
-@dataclass
-class GradientConfig(Options):
-    """The gradient axis of a run; the values stand in `conf/gradient/*.yaml`."""
-
-    name: str  # in GRADIENTS
-
-
-class Gradient(ABC):
-    """Abstract. How many recursions carry gradient, and how the states of those come about."""
-
-    Config: type[GradientConfig] = GradientConfig
-    plain = True  # the states are those of `unroll`
-
-    def __init__(self, config: GradientConfig, cycle: int | None):
-        """`cycle`: recursions between two whole states, as L_cycles of TRM; None where each of them
-        is one.
-        """
-        self.config = config
-        self.cycle = cycle
-
-    @abstractmethod
-    def tracked(self, total: int) -> int:
-        """How many of `total` recursions carry gradient."""
-
-    def states(self, recur: Recur, state: State, x: Tensor, depth: Depth) -> Iterator[State]:
-        """The states after each tracked recursion, one at a time."""
-        return unroll(recur, state, x, depth)
-
-    def penalties(
-        self, recur: Recur, state: State, x: Tensor, depth: Depth, noise: Noise
-    ) -> dict[str, Tensor]:
-        """Losses of the scheme's own at the last state of a training segment, by name, weighted:
-        (B,) each.
-        """
-        return {}
-
-
 def unroll(recur: Recur, state: State, x: Tensor, depth: Depth) -> Iterator[State]:
     """All recursions in turn, the first ones without gradient; the states after the others."""
     state = settled(recur, state, x, depth)
@@ -90,159 +48,6 @@ def settled(recur: Recur, state: State, x: Tensor, depth: Depth) -> State:
     for t in range(depth.total - depth.tracked):
         state = recur(state, x, t)
     return state
-
-
-class OneStep(Gradient):
-    """The last recursion, as in HRM. Source: arXiv 2506.21734, "approximate gradient"."""
-
-    def tracked(self, total: int) -> int:
-        return 1
-
-
-class Full(Gradient):
-    """The last cycle, as in TRM; all recursions of a model without cycles. Source: arXiv
-    2510.04871, section 4.1.
-    """
-
-    def tracked(self, total: int) -> int:
-        return min(total, self.cycle or total)
-
-
-class Bptt(Gradient):
-    """All recursions of the segment: back-propagation through time."""
-
-    def tracked(self, total: int) -> int:
-        return total
-
-
-@dataclass
-class LastConfig(GradientConfig):
-    """Of `Last`."""
-
-    recursions: int = option(least=1)
-
-
-class Last(Gradient):
-    """The last so many recursions: truncated back-propagation through time."""
-
-    Config = LastConfig
-
-    def tracked(self, total: int) -> int:
-        return min(total, self.config.recursions)
-
-
-@dataclass
-class PhantomConfig(GradientConfig):
-    """Of `Phantom`."""
-
-    recursions: int = option(least=1)  # k, whole cycles where the model has cycles
-    damping: float = option(least=0, most=1)  # tau; 1: not damped
-
-
-class Phantom(Gradient):
-    """The last k recursions, damped: z <- tau f(z) + (1 - tau) z. k = 1, tau = 1 is the one-step
-    gradient.
-
-    Source: phantom gradients, arXiv 2111.05177. Of a model with cycles, f is a whole cycle.
-    """
-
-    Config = PhantomConfig
-    plain = False
-
-    def tracked(self, total: int) -> int:
-        return min(total, self.config.recursions * (self.cycle or 1))
-
-    def states(self, recur: Recur, state: State, x: Tensor, depth: Depth) -> Iterator[State]:
-        unit, tau = self.cycle or 1, self.config.damping
-        state = settled(recur, state, x, depth)
-        for start in range(depth.total - depth.tracked, depth.total, unit):
-            new = state
-            for t in range(start, min(start + unit, depth.total)):
-                new = recur(new, x, t)
-            state = mixed(tau, new, state)
-            yield state
-
-
-def mixed(share: float, new: State, old: State) -> State:
-    """share new + (1 - share) old, latent by latent."""
-    return type(new)(*(share * a + (1 - share) * b for a, b in zip(new, old, strict=True)))
-
-
-@dataclass
-class ImplicitConfig(GradientConfig):
-    """Of `Implicit`."""
-
-    solver: str = option(choices=("iterate",))  # of the linear equation in the backward pass
-    iterations: int = option(least=1)  # of the solver
-
-
-class Implicit(Gradient):
-    """The gradient at a fixed point, by the implicit function theorem: memory of one recursion,
-    exact where it settled.
-
-    The state after the free recursions is taken for the fixed point z* of f, the last recursion (of
-    a model with cycles, the last cycle). Backwards, g = J' g + dloss/dz is solved, J the Jacobian
-    of f at z*, and g goes into f. Source: deep equilibrium models, arXiv 1909.01377. The equation
-    is solved by so many iterations, without a test of convergence, for which the host would have to
-    wait.
-    """
-
-    Config = ImplicitConfig
-    plain = False
-
-    def tracked(self, total: int) -> int:
-        return min(total, self.cycle or 1)
-
-    def states(self, recur: Recur, state: State, x: Tensor, depth: Depth) -> Iterator[State]:
-        state = settled(recur, state, x, depth)
-        point = type(state)(*(z.detach().requires_grad_() for z in state))
-        new = point
-        for t in range(depth.total - depth.tracked, depth.total):
-            new = recur(new, x, t)
-        if torch.is_grad_enabled():
-            new = type(new)(*Adjoint.apply(self.config.iterations, len(point), *point, *new))
-        yield new
-
-
-class Adjoint(torch.autograd.Function):
-    """The identity on a state; turns the loss's gradient there into that at the fixed point."""
-
-    @staticmethod
-    def forward(ctx, iterations: int, latents: int, *tensors: Tensor) -> tuple[Tensor, ...]:
-        ctx.iterations = iterations
-        ctx.point, ctx.new = tensors[:latents], tensors[latents:]
-        return tuple(z.clone() for z in ctx.new)
-
-    @staticmethod
-    def backward(ctx, *grads: Tensor) -> tuple:
-        with torch.enable_grad():
-            g = grads
-            for _ in range(ctx.iterations):
-                back = torch.autograd.grad(
-                    ctx.new,
-                    ctx.point,
-                    g,
-                    retain_graph=True,
-                    allow_unused=True,
-                    materialize_grads=True,
-                )
-                g = tuple(a + b for a, b in zip(grads, back, strict=True))
-        return None, None, *(None for _ in ctx.point), *g
-
-
-GRADIENTS: dict[str, type[Gradient]] = {
-    "one_step": OneStep,
-    "full": Full,
-    "bptt": Bptt,
-    "last": Last,
-    "phantom": Phantom,
-    "implicit": Implicit,
-}
-
-
-def make_gradient(config: GradientConfig, cycle: int | None) -> Gradient:
-    """The scheme of the name in `gradient.name`. Raises UserError if there is none."""
-    return chosen(GRADIENTS, "gradient.name", config.name)(config, cycle)
 
 
 def recomputed(recur: Recur) -> Recur:
@@ -265,6 +70,11 @@ def recomputed(recur: Recur) -> Recur:
         return checkpoint(inner, x, *state, use_reentrant=False, preserve_rng_state=False)
 
     return again
+
+
+def mixed(share: float, new: State, old: State) -> State:
+    """share new + (1 - share) old, latent by latent."""
+    return type(new)(*(share * a + (1 - share) * b for a, b in zip(new, old, strict=True)))
 
 
 def numbered(recur: Recur, numbers: tuple[int, ...]) -> Recur:

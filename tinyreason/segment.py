@@ -14,18 +14,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from tinyreason.gradient import Gradient
 from tinyreason.models.base import Read, RecursiveModel
 from tinyreason.noise import Noise, NoNoise
 from tinyreason.puzzle import Batch
-from tinyreason.recursion import (
-    Depth,
-    Gradient,
-    numbered,
-    only_live,
-    recomputed,
-    select,
-    where,
-)
+from tinyreason.recursion import Depth, numbered, only_live, recomputed, select, where
 
 
 @dataclass

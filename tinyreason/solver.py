@@ -10,13 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tinyreason.gradient import Gradient
 from tinyreason.halting import Halting
 from tinyreason.metrics import cell_accuracy, exact
 from tinyreason.models import Read, RecursiveModel
 from tinyreason.noise import PuzzleNoise
 from tinyreason.options import Options, option
 from tinyreason.puzzle import Batch, Facts, Rows
-from tinyreason.recursion import Depth, Gradient
+from tinyreason.recursion import Depth
 from tinyreason.segment import Carry, segment
 
 

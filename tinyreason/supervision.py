@@ -79,6 +79,35 @@ class Every(Supervision):
 
 
 @dataclass
+class CorrectionConfig(SupervisionConfig):
+    """Of `Correction`."""
+
+    weights: str = option(choices=("exponential", "linear"))
+    gamma: float = option(least=0, most=1)  # of exponential: from one read to the one before
+
+
+class Correction(Supervision):
+    """The answers after all tracked recursions, the later the heavier: so that each is a step
+    towards the last.
+
+    Source: fixed-point correction of torchdeq, arXiv 2310.18605. Weights gamma^k, or 1 - 0.9 k / R,
+    of the read k before the last.
+    """
+
+    Config = CorrectionConfig
+    every = True
+
+    def losses(self, judged: Judged) -> dict[str, Loss]:
+        each = mean_of_scored(judged.cells, judged.scored)
+        before = torch.arange(len(each) - 1, -1, -1).to(each)
+        if self.config.weights == "exponential":
+            weights = self.config.gamma**before
+        else:
+            weights = 1 - 0.9 * before / len(each)
+        return {"answer_loss": Loss((weights[:, None] * each).sum(0))}
+
+
+@dataclass
 class WindowConfig(SupervisionConfig):
     """Of `Window`."""
 
@@ -205,6 +234,7 @@ SUPERVISIONS: dict[str, type[Supervision]] = {
     "last": Last,
     "by_segment": BySegment,
     "every": Every,
+    "correction": Correction,
     "window": Window,
     "progressive": Progressive,
     "exit_gate": ExitGate,

@@ -24,11 +24,12 @@ from tinyreason.described import About, Built, Described
 from tinyreason.device import pick_device
 from tinyreason.errors import UserError
 from tinyreason.exported import Exported
+from tinyreason.gradient import Gradient, make_gradient
 from tinyreason.halting import make_halting
 from tinyreason.models import RecursiveModel
 from tinyreason.plain import from_plain
 from tinyreason.puzzle import Rows
-from tinyreason.recursion import Depth, Gradient, make_gradient
+from tinyreason.recursion import Depth
 from tinyreason.rules import Rules, make_rules
 from tinyreason.run import checkpoint, puzzles
 from tinyreason.run.chosen import state_of, weights_of

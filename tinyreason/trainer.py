@@ -11,6 +11,7 @@ from tinyreason.depth import DepthConfig, generator_of, make_depth
 from tinyreason.ema import EMA
 from tinyreason.errors import UserError
 from tinyreason.feed import Feed, Stream
+from tinyreason.gradient import GRADIENTS, Gradient, GradientConfig, make_gradient
 from tinyreason.halting import HaltingConfig, make_halting
 from tinyreason.layers import Core
 from tinyreason.losses import CROSS_ENTROPIES, Loss, cross_entropy_of, total
@@ -23,7 +24,7 @@ from tinyreason.optim import OptimConfig, Optimizers
 from tinyreason.options import Options, chosen, option
 from tinyreason.puzzle import Batch, Facts
 from tinyreason.puzzle_embedding import rows_by_name
-from tinyreason.recursion import GRADIENTS, Depth, Gradient, GradientConfig, make_gradient
+from tinyreason.recursion import Depth
 from tinyreason.run import checkpoint
 from tinyreason.run.deterministic import repeats
 from tinyreason.run.machine import machine_of, peak_memory, versions
@@ -59,6 +60,9 @@ class Training(Options):
             raise UserError(f"{needs}; with model.name={self.model.name} use supervision=last")
         gradient = chosen(GRADIENTS, "gradient.name", self.gradient.name)
         refuse_truncated(self.model, make_gradient(self.gradient, self.model.cycle))
+        if self.gradient.searches and self.model.one_segment:
+            halts = f"model.name={self.model.name} halts by itself and settles nowhere"
+            raise UserError(f"{halts}; use gradient.search=recur")
         if self.model.one_segment and self.halting.segments > 1:
             halts = f"model.name={self.model.name} halts for good within a segment"
             raise UserError(f"{halts}; use halting=single")

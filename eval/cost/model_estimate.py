@@ -14,10 +14,11 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from conf.schema import Config
 from tinyreason.depth import make_depth
 from tinyreason.feed import WINDOW
+from tinyreason.gradient import Gradient, make_gradient
 from tinyreason.models import DTYPES, RecursiveModel, make_model
 from tinyreason.noise import NoNoise
 from tinyreason.puzzle import Batch, Facts
-from tinyreason.recursion import Depth, Gradient, make_gradient
+from tinyreason.recursion import Depth
 from tinyreason.tags import tag_of, tagged
 
 FLOAT32 = 4  # bytes
@@ -43,7 +44,9 @@ class Estimate:
 
 
 def gradient_of(config: Config) -> Gradient:
-    return make_gradient(config.gradient, config.model.cycle)
+    gradient = make_gradient(config.gradient, config.model.cycle)
+    gradient.static = True
+    return gradient
 
 
 def depth_of(config: Config) -> Depth:

@@ -18,10 +18,10 @@ from eval.cost import model_counted as counted
 from eval.cost import model_formula as shapes
 from eval.cost.model_estimate import FLOAT32, Estimate, depth_of, gradient_of, without_memory
 from eval.speed import random_trainer
+from tinyreason.gradient import GradientConfig
 from tinyreason.losses import total
 from tinyreason.models import dtype_of, parameter_count
 from tinyreason.puzzle import Facts
-from tinyreason.recursion import GradientConfig
 from tinyreason.tags import tag_of
 from tinyreason.trainer import Trainer
 

@@ -20,9 +20,9 @@ from eval.cost.model_measured import SegmentCost, cost, estimate, hows, with_sch
 from eval.cost.report import FILES, MIB, Report, count_of, refuse, split
 from tinyreason.device import pick_device
 from tinyreason.errors import UserError
+from tinyreason.gradient import GRADIENTS, GradientConfig, make_gradient
 from tinyreason.models import DTYPES
 from tinyreason.options import chosen
-from tinyreason.recursion import GRADIENTS, GradientConfig, make_gradient
 from tinyreason.run.folder import read_config
 
 OWN = {"gradients": "one_step,full,bptt", "slots": None, "repeats": "3", "runs": None} | FILES

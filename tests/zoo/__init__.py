@@ -5,6 +5,7 @@ A file here has `differences(recording)`: the largest differences by name, some 
 
 from tests.zoo import (
     deep_thinking,
+    equilibrium,
     huginn,
     looped,
     mixture,
@@ -27,6 +28,7 @@ READERS = {  # a word of `config.reference` -> who reads such files
     "Universal-Transformer-Pytorch": universal,
     "kyegomez/OpenMythos": openmythos,
     "sudeshmu/mixture_of_recursions": mixture,
+    "locuslab/torchdeq": equilibrium,
     "Leiay/looped_transformer": window,
     "aks2203/deep-thinking": deep_thinking,
 }
