@@ -41,6 +41,7 @@ from eval.begin import begin_from, refuse_other_puzzles, remember
 from eval.score import brief, save_submission, solve
 from tinyreason.device import pick_device
 from tinyreason.errors import UserError
+from tinyreason.exits import ExitConfig, make_exit
 from tinyreason.feed import Stream
 from tinyreason.models import parameter_count
 from tinyreason.nonfinite import MOST_IN_A_ROW
@@ -256,6 +257,7 @@ def finish(run: Run, found: dict) -> dict:
 def solver_of(trainer: Trainer, config: Config) -> Solver:
     """The averaged weights, to be examined."""
     segments, options = config.eval.segments or config.halting.segments, config.eval
+    exit = ExitConfig(options.exit, options.exit_threshold, options.exit_pool)
     return Solver(
         model=trainer.averaged,
         depth=trainer.depth.full,
@@ -265,6 +267,7 @@ def solver_of(trainer: Trainer, config: Config) -> Solver:
         halt=options.halt,
         batch=options.batch,
         device=trainer.device,
+        exit=make_exit(exit, trainer.halting),
     )
 
 

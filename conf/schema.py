@@ -15,6 +15,9 @@ from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
 from tinyreason.axes import AXES
 from tinyreason.errors import UserError
+from tinyreason.exits import refuse_exit
+from tinyreason.gradient import GRADIENTS
+from tinyreason.models import MODELS
 from tinyreason.options import Options, check_value, chosen, option
 from tinyreason.solver import EvalConfig
 from tinyreason.trainer import Training
@@ -60,6 +63,8 @@ class Config(Training):
         super().check_together(prefix)
         if self.eval.votes and self.task.get("name") != "arc":
             raise UserError("eval.votes is for task=arc; leave it out")
+        plain = GRADIENTS[self.gradient.name].plain
+        refuse_exit(self.eval.exit, MODELS[self.model.name].gates, plain)
 
 
 @dataclass
@@ -74,6 +79,10 @@ class SolveConfig:
     split: str
     max_puzzles: int | None
     segments: int | None
+    recursions: int | None
+    exit: str | None
+    threshold: float | None
+    pool: str | None
     halt: bool | None
     batch: int | None
     votes: int | None

@@ -48,7 +48,7 @@ def answer(trained: Trained, options: SolveConfig) -> None:
     questions, notes = asked(trained, str(options.puzzle), options.task)
     for note in notes:
         say(f"note: {note}")
-    solver = trained.solver(options.segments, options.halt, options.batch)
+    solver = trained.solver(options.segments, options.halt, options.batch, options.recursions)
     began = time.monotonic()
     hidden = True if len(questions) == 1 else None
     with tqdm(total=len(questions), unit="puzzle", disable=hidden, leave=False) as bar:
@@ -194,7 +194,7 @@ def arc_attempts(trained: Trained, options: SolveConfig) -> None:
     if not len(task.load(trained.config.task["seed"])["test"]):
         raise UserError(f"{path}: a list of pairs, none of them a test; there is nothing to answer")
     trained.model = model_for(trained, task, options.embedding)
-    solver = trained.solver(options.segments, options.halt, options.batch)
+    solver = trained.solver(options.segments, options.halt, options.batch, options.recursions)
     votes = options.votes or trained.config.eval.votes or 1
     found = solve_by_votes(solver, task, "test", None, votes)
     told_attempts(task, found, options)

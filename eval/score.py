@@ -15,7 +15,8 @@ from data.arc import ARC
 from data.task import Task
 from eval.arc_vote import vote, write_submission
 from tinyreason.errors import UserError
-from tinyreason.puzzle import Puzzles, Rows
+from tinyreason.monitors import MOST, watched
+from tinyreason.puzzle import Batch, Puzzles, Rows
 from tinyreason.run.console import say
 from tinyreason.solver import Attempt, Solver
 
@@ -34,7 +35,16 @@ def solve(
     if votes:
         return solve_by_votes(solver, task, split, limit, votes)
     rows = puzzles.rows(slice(limit))
-    return metrics(solver(rows, task.facts), rows, task) if len(rows.inputs) else {"puzzles": 0}
+    if not len(rows.inputs):
+        return {"puzzles": 0}
+    return metrics(solver(rows, task.facts), rows, task) | monitored(solver, rows, task)
+
+
+def monitored(solver: Solver, rows: Rows, task: Task) -> dict:
+    """How the recursion fares on the first puzzles."""
+    few = Rows(*(field[:MOST] for field in rows))
+    batch = Batch.of(few, task.facts, solver.device)
+    return watched(solver.model, batch, solver.depth.total)
 
 
 def solve_by_votes(solver: Solver, task: Task, split: str, limit: int | None, votes: int) -> dict:
@@ -49,7 +59,9 @@ def solve_by_votes(solver: Solver, task: Task, split: str, limit: int | None, vo
         return {"puzzles": 0}
     attempt, plain = solver(rows, task.facts), where[:, 2] == 0
     scores, submission = vote(task, where, attempt.answers, attempt.halt_logits)
-    found = metrics(attempt.rows(plain), Rows(*(field[plain] for field in rows)), task)
+    as_they_are = Rows(*(field[plain] for field in rows))
+    found = metrics(attempt.rows(plain), as_they_are, task)
+    found |= monitored(solver, as_they_are, task)
     return found | scores | {"submission": submission}
 
 
@@ -75,6 +87,7 @@ def metrics(attempt: Attempt, rows: Rows, task: Task) -> dict:
         **{f"{name}_rate": float(kept.mean()) for name, kept in checks.items()},
         "segments": float(attempt.segments.mean()),
         **halting(attempt),
+        **exits(attempt),
         "exact_by_segment": [round(float(x), 6) for x in attempt.exact.mean(0)],
         "solved": "".join("01"[int(x)] for x in solved),
         "puzzles_sha256": hashlib.sha256(inputs.tobytes()).hexdigest(),
@@ -101,6 +114,18 @@ def halting(attempt: Attempt) -> dict:
     }
 
 
+def exits(attempt: Attempt) -> dict:
+    """What it would be to leave the recursion where the exit says so, if there is one."""
+    taken = attempt.exit_recursions
+    if not taken.any():
+        return {}
+    return {
+        "exact_at_exit": float(attempt.exit_exact.mean()),
+        "recursions_to_exit": float(taken.mean()),
+        "exited": float(attempt.exited.mean()),
+    }
+
+
 def brief(found: dict) -> str:
     """Metrics in one line."""
     if not found.get("puzzles"):
@@ -114,6 +139,9 @@ def brief(found: dict) -> str:
     for name, value in found.items():
         if name.endswith("_rate") or name.startswith("pass@"):
             parts.append(f"{name.removesuffix('_rate')} {value:.1%}")
+    if "exact_at_exit" in found:
+        left = f"exact {found['exact_at_exit']:.1%} at its exit"
+        parts.append(f"{left} after {found['recursions_to_exit']:.1f} recursions")
     return f"{', '.join(parts)}; {brief_halting(found)} ({found['puzzles']} puzzles)"
 
 

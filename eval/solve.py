@@ -21,12 +21,13 @@ from conf.cli import command
 from conf.schema import SolveConfig, at_least, typed
 from eval import answer
 from eval.load import Examined, model_for, open_run, puzzles_for
-from eval.score import brief, metrics, save_submission, solve_by_votes
+from eval.score import brief, metrics, monitored, save_submission, solve_by_votes
 from tinyreason.device import pick_device
 from tinyreason.errors import UserError
+from tinyreason.exits import ExitConfig
 from tinyreason.exported import Exported
 from tinyreason.run.console import say
-from tinyreason.solver import Attempt
+from tinyreason.solver import Attempt, Solver
 from tinyreason.trained import Trained
 
 
@@ -36,7 +37,7 @@ def examine(trained: Trained, options: SolveConfig) -> tuple[dict, Examined, Att
     chosen = options.split, options.source, options.max_puzzles
     examined = puzzles_for(trained, *chosen, options.task)
     trained.model = model_for(trained, examined.task, options.embedding)
-    solver = trained.solver(options.segments, options.halt, options.batch)
+    solver = solver_of(trained, options)
     votes = options.votes or 0
     if options.votes is None and options.split == "test":
         votes = config.eval.votes
@@ -51,7 +52,23 @@ def examine(trained: Trained, options: SolveConfig) -> tuple[dict, Examined, Att
         return {"puzzles": 0}, examined, None
     with tqdm(total=len(rows.inputs), unit="puzzle", disable=None, leave=False) as bar:
         attempt = solver(rows, examined.task.facts, bar.update)
-    return metrics(attempt, rows, examined.task), examined, attempt
+    found = metrics(attempt, rows, examined.task) | monitored(solver, rows, examined.task)
+    return found, examined, attempt
+
+
+def solver_of(trained: Trained, options: SolveConfig) -> Solver:
+    """As asked for, else as while training. Raises UserError."""
+    as_trained = trained.config.eval
+    exit = ExitConfig(
+        options.exit or as_trained.exit,
+        as_trained.exit_threshold if options.threshold is None else options.threshold,
+        options.pool or as_trained.exit_pool,
+    )
+    how = (options.segments, options.halt, options.batch, options.recursions)
+    stated = trained.config.model.recursions
+    if options.recursions not in (None, stated):
+        say(f"note: {options.recursions} recursions a segment; it was trained with {stated}")
+    return trained.solver(*how, exit)
 
 
 def unseen(found: dict, examined: Examined) -> dict:
@@ -80,6 +97,7 @@ def told_unseen(found: dict) -> str:
 def main(words: DictConfig) -> None:
     options = typed(SolveConfig, words)
     at_least(1, batch=options.batch, segments=options.segments, max_puzzles=options.max_puzzles)
+    at_least(0, threshold=options.threshold)
     out = Path(options.json) if options.json else None
     for key in ("json", "answers"):
         path = getattr(options, key)

@@ -60,6 +60,14 @@ def solver(task, halt: bool, batch: int = 3, segments: int = 6) -> Solver:
     )
 
 
+def attempt_of(answers: np.ndarray, *more: np.ndarray) -> Attempt:
+    """Without an exit."""
+    count = len(answers)
+    return Attempt(
+        answers, *more, np.zeros(count, bool), np.zeros(count, int), np.zeros(count, bool)
+    )
+
+
 def sizes_seen(one: Solver) -> list[int]:
     """Filled with the size of every batch that the model gets, in order."""
     encode, sizes = one.model.encode, []
@@ -83,7 +91,7 @@ def test_metrics_are_what_a_hand_counts(task, splits):
     wants = np.array([[True, True], [False, True], [False, False], [False, False]])
     halts = np.array([1.0, 1.0, 1.0, -1.0], np.float32)
     segments = np.full(4, 2)
-    found = metrics(Attempt(answers, halts, segments, exact, cells, wants), rows, task)
+    found = metrics(attempt_of(answers, halts, segments, exact, cells, wants), rows, task)
     assert found["exact_accuracy"] == found["valid_rate"] == 0.75
     assert found["exact_by_segment"] == [0.0, 0.75]
     assert found["cell_accuracy"] == pytest.approx(1 - 1 / 64)
@@ -110,7 +118,7 @@ def test_puzzles_without_an_answer_are_not_counted(task, splits):
     rows = splits["test"].rows(slice(2))
     unknown = Rows(rows.inputs, np.zeros_like(rows.labels), rows.puzzle_ids)
     each = np.ones((2, 1), bool)
-    attempt = Attempt(rows.labels, np.zeros(2), np.ones(2), each, np.ones((2, 1)), each)
+    attempt = attempt_of(rows.labels, np.zeros(2), np.ones(2), each, np.ones((2, 1)), each)
     found = metrics(attempt, unknown, task)
     assert found == {"puzzles": 0, "predicted": 2}
     assert brief(found) == "2 predicted, none can be scored"
@@ -119,7 +127,9 @@ def test_puzzles_without_an_answer_are_not_counted(task, splits):
 def test_a_head_that_never_halts_is_said_to(task, splits):
     rows = splits["test"].rows(slice(2))
     never, right = np.zeros((2, 3), bool), np.ones((2, 3), bool)
-    attempt = Attempt(rows.labels, np.full(2, -5.0), np.full(2, 3), right, np.ones((2, 3)), never)
+    attempt = attempt_of(
+        rows.labels, np.full(2, -5.0), np.full(2, 3), right, np.ones((2, 3)), never
+    )
     found = metrics(attempt, rows, task)
     assert (found["halting_precision"], found["halting_recall"]) == (None, 0.0)
     assert "its halting head never halts (2 puzzles)" in brief(found)

@@ -170,7 +170,17 @@ def test_an_export_of_an_export_is_the_same_files(shared, tmp_path):
 
 def test_solve_takes_a_run_and_an_export_alike(runs, shared, tmp_path, capsys):
     nothing = dict.fromkeys(
-        ("source", "max_puzzles", "segments", "halt", "batch", "votes", "puzzle", "answers")
+        (
+            "source",
+            "max_puzzles",
+            "segments",
+            *tiny.EXIT_OPTIONS,
+            "halt",
+            "batch",
+            "votes",
+            "puzzle",
+            "answers",
+        )
     )
     found = []
     for number, run in enumerate((runs / "sudoku-trm", shared)):

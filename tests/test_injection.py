@@ -442,7 +442,18 @@ def run(tmp_path_factory) -> Path:
 
 def words_of_solve(run: Path) -> Any:
     nothing = dict.fromkeys(
-        ("source", "max_puzzles", "segments", "halt", "batch", "votes", "json", "puzzle", "answers")
+        (
+            "source",
+            "max_puzzles",
+            "segments",
+            *tiny.EXIT_OPTIONS,
+            "halt",
+            "batch",
+            "votes",
+            "json",
+            "puzzle",
+            "answers",
+        )
     )
     return OmegaConf.create(
         nothing

@@ -37,6 +37,7 @@ ZOO = [
         "mor_token",
         "mor_token_batch",
         "deq",
+        "huginn_exits",
     )
 ]
 TRM = [path for path in FILES if path.stem.startswith("trm")]
@@ -210,6 +211,9 @@ WRONG = [
     ("deq", "deq/phantom_k5_tau0.5/grad/W", "gradients"),
     ("deq", "jacobian/grad/W", "gradients"),
     ("deq", "fp_correction/linear0.9", "losses"),
+    ("huginn_exits", "minp-kl/cells/value", "states"),
+    ("huginn_exits", "cosine/last/exit", "decisions"),
+    ("huginn_exits", "argmax-stability/cells/exit", "decisions"),
     ("deep_thinking", "out/loss_progressive", "losses"),
     ("deep_thinking", "out/logits", "logits"),
     ("deep_thinking", "grad_norm/recur_block.0.weight", "gradients"),

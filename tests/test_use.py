@@ -54,7 +54,17 @@ def shared(runs, tmp_path_factory) -> Path:
 
 
 def words(run: Path, **changes) -> OmegaConf:
-    nothing = ("source", "max_puzzles", "segments", "halt", "batch", "votes", "json", "answers")
+    nothing = (
+        "source",
+        "max_puzzles",
+        "segments",
+        *tiny.EXIT_OPTIONS,
+        "halt",
+        "batch",
+        "votes",
+        "json",
+        "answers",
+    )
     given = {"run": str(run), "checkpoint": "last", "split": "test", "device": "cpu"}
     given |= {"weights": "ema", "embedding": "own", "puzzle": None, "task": {}}
     return OmegaConf.create(dict.fromkeys(nothing) | given | changes)

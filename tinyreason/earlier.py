@@ -37,6 +37,7 @@ SEARCHES = {  # of gradient=phantom and implicit, since 0.4
     "vectors": 1,
 }
 FILES = {"ambiguous": "drop", "bad": "refuse", "columns": None}  # of tasks, since 0.3
+EXIT = {"exit": "none", "exit_threshold": None, "exit_pool": "mean"}  # of `eval`, since 0.4
 ADDED_TO_TASKS = {
     "sudoku": FILES | {"box": None, "min_rating": None, "max_rating": None},
     "maze": FILES | {"alphabet": None, "grid": None},
@@ -53,6 +54,8 @@ def options(config: dict[str, Any]) -> dict[str, Any]:
     task, model = config.get("task"), config.get("model")
     if isinstance(task, dict) and isinstance(task.get("name"), str):
         config["task"] = ADDED_TO_TASKS.get(task["name"], {}) | bank(task)
+    if isinstance(config.get("eval"), dict):
+        config["eval"] = EXIT | config["eval"]
     scheme = config.get("gradient")
     if isinstance(scheme, dict) and scheme.get("name") in ("phantom", "implicit"):
         config["gradient"] = SEARCHES | scheme

@@ -133,7 +133,7 @@ class Heads(nn.Module):
 
     def __init__(self, vocab_size: int, width: int, prefix: int, tied: bool = False):
         super().__init__()
-        self.prefix = prefix
+        self.prefix, self.vocab_size = prefix, vocab_size
         self.answer = None if tied else Linear(width, vocab_size)
         self.halt = Linear(width, 2, bias=True)
         nn.init.zeros_(self.halt.weight)

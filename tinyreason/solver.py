@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tinyreason.exits import EXITS, POOLS, Exit, Watch, cells_of
 from tinyreason.gradient import Gradient
 from tinyreason.halting import Halting
 from tinyreason.metrics import cell_accuracy, exact
@@ -17,8 +18,8 @@ from tinyreason.models import Read, RecursiveModel
 from tinyreason.noise import PuzzleNoise
 from tinyreason.options import Options, option
 from tinyreason.puzzle import Batch, Facts, Rows
-from tinyreason.recursion import Depth
-from tinyreason.segment import Carry, segment
+from tinyreason.recursion import Depth, unroll
+from tinyreason.segment import Carry, Trace, segment
 
 
 @dataclass
@@ -31,6 +32,9 @@ class EvalConfig(Options):
     halt: bool
     batch: int = option(least=1, shared_most=1 << 20)
     votes: int = option(least=0, shared_most=1 << 20)
+    exit: str = option(choices=("none", *EXITS))  # where a puzzle may leave the recursion
+    exit_threshold: float | None = option(least=0)  # None: as published
+    exit_pool: str = option(choices=POOLS)  # over the cells of a puzzle
 
 
 def nobody(finished: int) -> None:
@@ -47,6 +51,9 @@ class Attempt:
     exact: np.ndarray  # (N, K) bool, after each segment
     cells: np.ndarray  # (N, K) float32, share of cells right after each segment
     wants: np.ndarray  # (N, K) bool, the head says finished
+    exit_exact: np.ndarray  # (N,) bool, where the puzzle may leave the recursion
+    exit_recursions: np.ndarray  # (N,) int64, until then; 0 where no exit was asked for
+    exited: np.ndarray  # (N,) bool, before the last recursion
 
     @property
     def confidence(self) -> np.ndarray:
@@ -68,6 +75,9 @@ def empty_attempt(puzzles: int, cells: int, segments: int) -> Attempt:
         exact=np.zeros(each, bool),
         cells=np.zeros(each, np.float32),
         wants=np.zeros(each, bool),
+        exit_exact=np.zeros(puzzles, bool),
+        exit_recursions=np.zeros(puzzles, np.int64),
+        exited=np.zeros(puzzles, bool),
     )
 
 
@@ -112,6 +122,7 @@ class Solver:
     halt: bool
     batch: int
     device: torch.device
+    exit: Exit | None = None
 
     @torch.no_grad()
     def __call__(self, rows: Rows, facts: Facts, done: Callable[[int], None] = nobody) -> Attempt:
@@ -126,9 +137,13 @@ class Solver:
         results = empty_attempt(len(rows.inputs), rows.inputs.shape[1], self.segments)
         batch = self.upload(rows, facts, slots.puzzles)
         carry = Carry.fresh(self.model, batch).refill(batch)
+        watch = Watch(self.exit) if self.exit else None
         while slots.busy.any():
             noise = PuzzleNoise(slots.segments.tolist(), slots.puzzles.tolist())
-            trace = segment(self.model, carry, self.depth, self.gradient, noise)
+            if watch:
+                trace = self.watched(carry, noise, watch, slots, results)
+            else:
+                trace = segment(self.model, carry, self.depth, self.gradient, noise)
             carry = carry.advance(trace.state)
             read = trace.reads[-1]
             wants = self.halting.wants(read)
@@ -140,6 +155,39 @@ class Solver:
                 carry = replace(carry, halted=free).refill(self.upload(rows, facts, slots.puzzles))
         self.model.train()
         return results
+
+    def watched(
+        self, carry: Carry, noise: PuzzleNoise, watch: Watch, slots: Slots, results: Attempt
+    ) -> Trace:
+        """A segment that is read after every whole recursion, to see who may leave."""
+        model, labels, total = self.model, carry.batch.labels, self.depth.total
+        unit, cells = model.config.cycle or 1, labels.shape[1]
+        x = model.encode(carry.batch)
+        state = carry.begun(model.start(x, noise))
+        watch.begin(carry.segments == 0, cells_of(state[0], cells), model.heads.vocab_size)
+        states = unroll(model.recursion(noise), state, x, Depth(total, total))
+        for t, state in enumerate(states, start=1):
+            if t % unit == 0:
+                read = model.read(state)
+                leaves = watch.leaves(cells_of(state[0], cells), read)
+                self.record_exit(results, slots, t, leaves, exact(read.answer, labels))
+        return Trace(state, [read], {})
+
+    def record_exit(
+        self, results: Attempt, slots: Slots, t: int, leaves: Tensor, correct: Tensor
+    ) -> None:
+        """Write down what busy slots came to, until they have left."""
+        leaves, correct = leaves.cpu().numpy(), correct.cpu().numpy()
+        done = slots.segments * self.depth.total + t
+        last = done >= self.segments * self.depth.total
+        open_ = ~results.exited[slots.puzzles]
+        if self.exit.again:
+            open_ = leaves
+        now = slots.busy & open_
+        puzzles = slots.puzzles[now]
+        results.exit_exact[puzzles] = correct[now]
+        results.exit_recursions[puzzles] = done[now]
+        results.exited[puzzles] = (leaves & ~last)[now]
 
     def upload(self, rows: Rows, facts: Facts, which: np.ndarray) -> Batch:
         """The puzzles `which` on the device."""

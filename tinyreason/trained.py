@@ -23,6 +23,7 @@ from tinyreason.depth import make_depth
 from tinyreason.described import About, Built, Described
 from tinyreason.device import pick_device
 from tinyreason.errors import UserError
+from tinyreason.exits import ExitConfig, make_exit, refuse_exit
 from tinyreason.exported import Exported
 from tinyreason.gradient import Gradient, make_gradient
 from tinyreason.halting import make_halting
@@ -85,20 +86,40 @@ class Trained:
         """Its gradient scheme, which also makes the last recursions of an evaluation."""
         return make_gradient(self.config.gradient, self.config.model.cycle)
 
-    def depth(self) -> Depth:
-        """The recursions of a segment of an evaluation."""
-        return make_depth(self.config.depth, self.config.model.recursions, self.gradient()).full
+    def depth(self, recursions: int | None = None) -> Depth:
+        """The recursions of a segment of an evaluation; None: as trained. Raises UserError for a
+        part of a cycle.
+        """
+        stated, cycle = self.config.model.recursions, self.config.model.cycle or 1
+        if recursions is not None and (recursions < 1 or recursions % cycle):
+            raise UserError(
+                f"recursions={recursions} must be a multiple of {cycle}, as {stated} is"
+            )
+        return make_depth(self.config.depth, recursions or stated, self.gradient()).full
 
     def solver(
-        self, segments: int | None = None, halt: bool | None = None, batch: int | None = None
+        self,
+        segments: int | None = None,
+        halt: bool | None = None,
+        batch: int | None = None,
+        recursions: int | None = None,
+        exit: ExitConfig | None = None,
     ) -> Solver:
-        """How it is examined; None: as it was while training."""
+        """How it is examined; None: as it was while training. Raises UserError for an exit that the
+        model does not have.
+        """
         config = self.config
+        halting, gradient = make_halting(config.halting), self.gradient()
+        exit = exit or ExitConfig(
+            config.eval.exit, config.eval.exit_threshold, config.eval.exit_pool
+        )
+        refuse_exit(exit.name, self.model.gates, gradient.plain)
         return Solver(
             model=self.model,
-            depth=self.depth(),
-            gradient=self.gradient(),
-            halting=make_halting(config.halting),
+            depth=self.depth(recursions),
+            gradient=gradient,
+            halting=halting,
+            exit=make_exit(exit, halting),
             segments=segments or config.eval.segments or config.halting.segments,
             halt=config.eval.halt if halt is None else halt,
             batch=batch or config.eval.batch,
@@ -112,6 +133,7 @@ class Trained:
         segments: int | None = None,
         halt: bool | None = None,
         batch: int | None = None,
+        recursions: int | None = None,
         done: Callable[[int], None] = nobody,
     ) -> Solutions:
         """Answers to `grids`, a puzzle or a sequence of puzzles; known answers are not needed.
@@ -120,8 +142,8 @@ class Trained:
         of rows, or an array (rows, columns); an array (N, rows, columns) is N puzzles. Numbers are
         places in the alphabet: in Sudoku the digits, 0 for a blank. `segments` is the most that a
         puzzle gets; with `halt` it stops where the halting head says that it is finished; `batch`
-        puzzles are solved at once. Raises UserError, `puzzle n: what is wrong`, before anything is
-        solved.
+        puzzles are solved at once; `recursions` of a segment may be more than trained. Raises
+        UserError, `puzzle n: what is wrong`, before anything is solved.
         """
         if self.config.notation.rules == "arc":
             raise UserError("ARC tasks are solved by `python -m eval.solve` of a checkout")
@@ -129,7 +151,7 @@ class Trained:
         questions = np.array(
             [self.rules.tokens(one, named(i, len(texts))) for i, one in enumerate(texts)], np.uint8
         )
-        return self.answer(questions, self.solver(segments, halt, batch), done)
+        return self.answer(questions, self.solver(segments, halt, batch, recursions), done)
 
     def answer(
         self, questions: np.ndarray, solver: Solver, done: Callable[[int], None] = nobody

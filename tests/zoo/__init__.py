@@ -6,6 +6,7 @@ A file here has `differences(recording)`: the largest differences by name, some 
 from tests.zoo import (
     deep_thinking,
     equilibrium,
+    exits,
     huginn,
     looped,
     mixture,
@@ -36,5 +37,7 @@ READERS = {  # a word of `config.reference` -> who reads such files
 
 def reader_of(recording: Recording):
     """Who reads a recording; None if nobody does."""
+    if "cosine/cells/value" in recording:  # of the same code as Huginn
+        return exits
     reference = recording.config["reference"]
     return next((reader for word, reader in READERS.items() if word in reference), None)

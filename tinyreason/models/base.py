@@ -34,10 +34,12 @@ class ModelConfig(Options):
     name: str  # in tinyreason.models.MODELS
     mix: str = option(choices=MIXES)
     width: int = option(least=1)  # D
-    heads: int = option(least=1)
+    heads: int = option(least=1, shared_most=65_536)
     layers: int = option(least=1)  # blocks of one core
     expansion: float = option(least=0.1)  # of the SwiGLUs
-    inner_multiple: int = option(least=1)  # their inner widths are rounded up to a multiple of it
+    inner_multiple: int = option(
+        least=1, shared_most=1 << 20
+    )  # their inner widths are rounded up to a multiple of it
     positions: str = option(choices=POSITIONS)
     prefix: int = option(least=0)  # tokens before the cells
     puzzle_embedding: bool

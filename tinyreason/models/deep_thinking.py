@@ -7,7 +7,8 @@ Unusual in it:
 - recall: the puzzle is fed in again at every recursion, beside the state
 - the answer is scored at the stated depth and at a drawn one (`supervision=progressive`)
 
-Departures: tokens are embedded, at `model.width` features, where the paper has three colours; a
+Departures: what stands in the first prefix token, as a puzzle embedding, is added to every cell;
+tokens are embedded, at `model.width` features, where the paper has three colours; a
 halting head reads the first cell; cross-entropy is that of `loss=`.
 
 B batch, S cells (rows x columns), D width.
@@ -20,11 +21,10 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from tinyreason.errors import UserError
 from tinyreason.models.base import LoopConfig, LoopState, Read, RecursiveModel
 from tinyreason.models.convolutions import GridBlock, GridConv
 from tinyreason.noise import Noise
-from tinyreason.puzzle import Facts
+from tinyreason.puzzle import Batch, Facts
 
 HEAD = (32, 8)  # features of the convolutions that read the answer
 
@@ -37,12 +37,6 @@ class DeepThinkingConfig(LoopConfig):
 
     recall: bool  # the puzzle is fed in at every recursion, not at the start alone
 
-    def check_together(self, prefix: str) -> None:
-        if self.prefix:
-            raise UserError(
-                f"{prefix}prefix={self.prefix}: convolutions take the grid alone; use 0"
-            )
-
 
 class DeepThinking(RecursiveModel):
     """Final."""
@@ -52,6 +46,7 @@ class DeepThinking(RecursiveModel):
     def __init__(self, config: DeepThinkingConfig, facts: Facts, dtype: torch.dtype):
         super().__init__(config, facts, dtype, scale=1.0, tied=True)
         self.grid, D = facts.grid, config.width
+        self.heads.prefix = 0
         slower = 1 / config.recursions  # as published: the loop's rate by its length
         self.projection = GridConv(D, D)
         self.recall = GridConv(2 * D, D, slower) if config.recall else None
@@ -64,6 +59,10 @@ class DeepThinking(RecursiveModel):
             nn.ReLU(),
             GridConv(second, facts.vocab_size),
         )
+
+    def encode(self, batch: Batch) -> Tensor:
+        x, prefix = self.encoder(batch), self.config.prefix
+        return x[:, prefix:] + x[:, :1] if prefix else x
 
     def start(self, x: Tensor, noise: Noise) -> LoopState:
         return LoopState(self.flat(F.relu(self.projection(self.square(x)))))
