@@ -36,6 +36,7 @@ SEARCHES = {  # of gradient=phantom and implicit, since 0.4
     "jacobian": 0.0,
     "vectors": 1,
 }
+ADDED_TO_DEPTHS = {"poisson": {"ramp": 0}}
 FILES = {"ambiguous": "drop", "bad": "refuse", "columns": None}  # of tasks, since 0.3
 ADDED_TO_TASKS = {
     "sudoku": FILES | {"box": None, "min_rating": None, "max_rating": None},
@@ -56,6 +57,9 @@ def options(config: dict[str, Any]) -> dict[str, Any]:
     scheme = config.get("gradient")
     if isinstance(scheme, dict) and scheme.get("name") in ("phantom", "implicit"):
         config["gradient"] = SEARCHES | scheme
+    depth = config.get("depth")
+    if isinstance(depth, dict) and isinstance(depth.get("name"), str):
+        config["depth"] = ADDED_TO_DEPTHS.get(depth["name"], {}) | depth
     if not isinstance(model, dict):
         return config
     for old, new in RENAMED.items():

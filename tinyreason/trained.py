@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from tinyreason import exported, weights
-from tinyreason.depth import make_depth
+from tinyreason.depth import stated
 from tinyreason.described import About, Built, Described
 from tinyreason.device import pick_device
 from tinyreason.errors import UserError
@@ -87,7 +87,7 @@ class Trained:
 
     def depth(self) -> Depth:
         """The recursions of a segment of an evaluation."""
-        return make_depth(self.config.depth, self.config.model.recursions, self.gradient()).full
+        return stated(self.config.model.recursions, self.gradient())
 
     def solver(
         self, segments: int | None = None, halt: bool | None = None, batch: int | None = None

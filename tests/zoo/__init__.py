@@ -5,12 +5,14 @@ A file here has `differences(recording)`: the largest differences by name, some 
 
 from tests.zoo import (
     deep_thinking,
+    depths,
     equilibrium,
     huginn,
     looped,
     mixture,
     openmythos,
     ouro,
+    parcae,
     relaxed,
     segments,
     universal,
@@ -31,6 +33,9 @@ READERS = {  # a word of `config.reference` -> who reads such files
     "locuslab/torchdeq": equilibrium,
     "Leiay/looped_transformer": window,
     "aks2203/deep-thinking": deep_thinking,
+    "models/parcae/parcae.py": parcae,
+    "_sample_batch_depths": depths,
+    "randomized_iteration_sampler": depths,
 }
 
 
