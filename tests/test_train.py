@@ -17,7 +17,7 @@ from data.registry import load_task
 from eval.score import solve
 from tests import tiny
 from tests.marks import cross
-from tinyreason.depth import make_depth
+from tinyreason.depth import stated
 from tinyreason.errors import UserError
 from tinyreason.feed import Stream
 from tinyreason.gradient import make_gradient
@@ -346,7 +346,7 @@ def test_every_experiment_composes_and_builds(experiment):
     with meta:
         assert parameter_count(make_model(config.model, facts, meta)) > 1_000_000
     gradient = make_gradient(config.gradient, config.model.cycle)
-    depth = make_depth(config.depth, config.model.recursions, gradient).full
+    depth = stated(config.model.recursions, gradient)
     assert 1 <= depth.tracked <= depth.total
 
 

@@ -63,7 +63,7 @@ class DepthRule(ABC):
         the CPU.
         """
 
-    def check_gradient(self) -> None:
+    def check_gradient(self) -> None:  # noqa: B027, most rules go with every scheme
         """Raises UserError for a gradient scheme that does not go with the rule."""
 
     def needs_plain_gradient(self) -> None:

@@ -1,6 +1,7 @@
 """Depths that grow while a run trains: functions of the step, without chance."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 
@@ -51,7 +52,8 @@ class StagesConfig(DepthConfig):
         if not 1 <= len(begins) == len(shares) <= MOST_STAGES:
             told = f"{prefix}begins and {prefix}shares must have one number for each stage"
             raise UserError(f"{told}, {MOST_STAGES} at most")
-        if begins[0] != 0 or begins != sorted(set(begins)) or not begins[-1] < 1:
+        rising = all(one < after for one, after in pairwise([*begins, 1]))
+        if begins[0] != 0 or not rising:
             raise UserError(f"{prefix}begins={begins} must rise from 0 and stay below 1")
         if not all(0 < share <= 1 for share in shares):
             raise UserError(f"{prefix}shares={shares} must each be above 0 and at most 1")

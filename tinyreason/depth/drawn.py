@@ -48,9 +48,12 @@ class Ramped(DepthRule):
         return max(math.ceil(share * self.window), 1)
 
     def tracked(self, units: int, window: int) -> int:
-        """Recursions that are tracked of so many units, when `window` of them should be."""
+        """Recursions that are tracked of so many units, when `window` of them should be; all, if
+        the gradient scheme knows no limit.
+        """
         found = self.gradient.tracked(units * self.unit)
-        return found if window == self.window else min(found, window * self.unit)
+        limited = self.gradient.tracked(2 * self.recursions) < 2 * self.recursions
+        return min(found, window * self.unit) if limited and window < self.window else found
 
     def limited(self, units: int, window: int) -> Depth:
         """Of so many units, when `window` of them should be tracked."""

@@ -70,6 +70,9 @@ class PerRow(Ramped):
 
     def check_gradient(self) -> None:
         self.needs_plain_gradient()
+        if self.config.ramp and self.config.ramp_of == "free" and self.window == self.units:
+            grows = "depth.ramp_of=free has nothing to grow where every recursion is tracked"
+            raise UserError(f"{grows}; use depth.ramp_of=both")
         tracked = self.gradient.tracked(self.recursions)
         if tracked > self.unit and tracked % self.unit:
             asked = f"gradient.recursions={tracked} with depth={self.config.name}"
