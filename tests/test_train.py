@@ -373,7 +373,8 @@ def test_every_choice_composes(model, task, scale):
 def test_every_other_choice_composes(group):
     for name in names_in(group):
         model = "ouro" if name == "exit_gate" else "trm"  # a gate is needed
-        training_config(tiny.composed([f"model={model}", f"{group}={name}"]))
+        scheme = ("gradient=last",) if name == "simple" else ()  # draws around its number
+        training_config(tiny.composed([f"model={model}", f"{group}={name}", *scheme]))
 
 
 def test_a_watched_split_without_answers_does_not_end_a_run(tmp_path, monkeypatch):
