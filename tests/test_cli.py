@@ -89,7 +89,7 @@ WRONG = [
     (("gradient.name=two_step",), ("gradient.name=two_step", "one_step", "full", "bptt")),
     (("gradient=last", "gradient.recursions=0"), ("gradient.recursions=0", "1 or more")),
     (("gradient=full", "+gradient.recursions=2"), ("gradient.recursions", "gradient.name=full")),
-    (("depth=deep",), ("depth/deep", "fixed", "poisson")),
+    (("depth=deep",), ("depth/deep", "fixed", "poisson", "per_row")),
     (("depth=poisson", "depth.sigma=-1"), ("depth.sigma=-1",)),
     (("supervision=none",), ("supervision/none", "last", "every")),
     (("+model.gradient=full",), ("model.gradient", "model.name=trm")),

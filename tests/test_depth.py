@@ -12,12 +12,13 @@ from tinyreason.depth import DepthConfig, Fixed, Poisson, PoissonConfig, generat
 from tinyreason.errors import UserError
 from tinyreason.recursion import Depth
 
+STEPS = 100
 GOLDEN = tiny.CONF.parent / "tests/golden/zoo/huginn_sampler.npz"
 
 
 def poisson(recursions: int, tracked: int, sigma: float = 0.5, cycle: int | None = None) -> Poisson:
     gradient = tiny.gradient("last", cycle, recursions=tracked)
-    return Poisson(PoissonConfig("poisson", sigma), recursions, gradient)
+    return Poisson(PoissonConfig("poisson", 0, sigma), recursions, gradient, STEPS)
 
 
 @pytest.mark.parametrize(("mean", "tracked"), [(32, 8), (6, 2)])
@@ -62,22 +63,23 @@ def test_of_a_model_with_cycles_whole_ones_are_drawn():
 
 def test_evaluation_takes_the_stated_number():
     assert poisson(32, 8).full == Depth(32, 8)
-    fixed = Fixed(DepthConfig("fixed"), 18, tiny.gradient("full", 6))
+    fixed = Fixed(DepthConfig("fixed"), 18, tiny.gradient("full", 6), STEPS)
     assert fixed.full == fixed.draw(5, 4, generator_of(0, 5)) == Depth(18, 6)
 
 
 def test_an_unknown_depth_is_refused_with_the_choices():
-    with pytest.raises(UserError, match=r"depth\.name=deep is unknown; use one of fixed, poisson"):
-        make_depth(DepthConfig("deep"), 4, tiny.FULL)
+    with pytest.raises(
+        UserError, match=r"depth\.name=deep is unknown; use one of fixed, poisson, "
+    ):
+        make_depth(DepthConfig("deep"), 4, tiny.FULL, STEPS)
 
 
 def test_trm_trains_at_a_drawn_depth():
     """Any model, any depth: `python train.py model=trm depth=poisson`."""
     config = tiny.config("task=sudoku", "scale=small", "depth=poisson")
     assert type(config.depth) is PoissonConfig
-    rule = make_depth(
-        config.depth, config.model.recursions, tiny.gradient("full", config.model.cycle)
-    )
+    gradient = tiny.gradient("full", config.model.cycle)
+    rule = make_depth(config.depth, config.model.recursions, gradient, config.steps)
     totals = {rule.draw(step, 4, generator_of(0, step)).total for step in range(100)}
     assert len(totals) > 2
     assert all(total % 2 == 0 for total in totals)

@@ -186,7 +186,7 @@ def test_the_next_segment_is_computed_once_a_step_and_only_where_it_is_needed(ru
     words = ("task=sudoku", "scale=small", "task.side=4", "batch=4", f"halting={rule}")
     trainer, calls = random_trainer(tiny.config(*words, "device=cpu")), []
     segment = objective.segment
-    monkeypatch.setattr(objective, "segment", lambda *args: calls.append(1) or segment(*args))
+    monkeypatch.setattr(objective, "segment", lambda *a, **k: calls.append(1) or segment(*a, **k))
     trainer.step()
     assert len(calls) == 1 + (rule == "q_learning")
 

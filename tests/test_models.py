@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests import tiny
-from tinyreason.depth import make_depth
+from tinyreason.depth import stated
 from tinyreason.encoder import GridPositions, Learned
 from tinyreason.errors import UserError
 from tinyreason.gradient import make_gradient
@@ -58,7 +58,7 @@ def test_the_published_depths():
     for name, depth in (("trm", Depth(18, 6)), ("hrm", Depth(4, 1))):
         config = tiny.config("scale=paper", f"model={name}", "task=sudoku")
         gradient = make_gradient(config.gradient, config.model.cycle)
-        assert make_depth(config.depth, config.model.recursions, gradient).full == depth
+        assert stated(config.model.recursions, gradient) == depth
 
 
 @pytest.mark.parametrize("std", [0.02, 1.0])

@@ -38,6 +38,9 @@ ZOO = [
         "mor_token_batch",
         "deq",
         "huginn_exits",
+        "parcae",
+        "parcae_sampler",
+        "huginn_sampler",
     )
 ]
 TRM = [path for path in FILES if path.stem.startswith("trm")]
@@ -217,6 +220,22 @@ WRONG = [
     ("deep_thinking", "out/loss_progressive", "losses"),
     ("deep_thinking", "out/logits", "logits"),
     ("deep_thinking", "grad_norm/recur_block.0.weight", "gradients"),
+    ("parcae", "out/e", "states"),
+    ("parcae", "out/proposals", "states"),
+    ("parcae", "out/state", "states"),
+    ("parcae", "injection/decay", "states"),
+    ("parcae", "out/logits", "logits"),
+    ("parcae", "out/loss", "losses"),
+    ("parcae", "injection/grad/B", "gradients"),
+    ("parcae", "grad/transformer.adapter.A_log", "gradients"),
+    ("parcae", "grad_norm/transformer.core_block.0.attn.c_k.weight", "gradients"),
+    ("parcae", "init/mean/transformer.adapter.dt_bias", "spreads"),
+    ("parcae", "init/std/transformer.C.weight", "spreads"),
+    ("parcae_sampler", "poisson-full/forward/8/4/tracked", "draws"),
+    ("parcae_sampler", "poisson-fill/forward/8/4/free", "draws"),
+    ("huginn_sampler", "simple/8/4", "draws"),
+    ("huginn_sampler", "fixed/8/4", "draws"),
+    ("huginn_sampler", "poisson-lognormal-filling/6/2/rate", "rates"),
 ]
 
 
@@ -239,7 +258,7 @@ def test_every_recorded_weight_of_the_zoo_is_used(name, tmp_path):
     path = GOLDEN / f"zoo/{name}.npz"
     # of Huginn, a buffer; of the Universal Transformer, a norm that its code never calls
     unused = ("weight/freqs_cis", "weight/layer_norm.gamma", "weight/layer_norm.beta")
-    unused += ("weight/lm_head.weight",) if name == "huginn" else ()
+    unused += ("weight/lm_head.weight",) if name in ("huginn", "parcae") else ()
     recording = Recording(path)
     for key in [k for k in recording.data if k.startswith(("weight/", "lora/"))]:
         if key in unused or (key.startswith("lora/") and "loop2" not in key):

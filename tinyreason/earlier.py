@@ -36,6 +36,7 @@ SEARCHES = {  # of gradient=phantom and implicit, since 0.4
     "jacobian": 0.0,
     "vectors": 1,
 }
+ADDED_TO_DEPTHS = {"poisson": {"ramp": 0}}
 FILES = {"ambiguous": "drop", "bad": "refuse", "columns": None}  # of tasks, since 0.3
 EXIT = {"exit": "none", "exit_threshold": None, "exit_pool": "mean"}  # of `eval`, since 0.4
 ADDED_TO_TASKS = {
@@ -59,6 +60,9 @@ def options(config: dict[str, Any]) -> dict[str, Any]:
     scheme = config.get("gradient")
     if isinstance(scheme, dict) and scheme.get("name") in ("phantom", "implicit"):
         config["gradient"] = SEARCHES | scheme
+    depth = config.get("depth")
+    if isinstance(depth, dict) and isinstance(depth.get("name"), str):
+        config["depth"] = ADDED_TO_DEPTHS.get(depth["name"], {}) | depth
     if not isinstance(model, dict):
         return config
     for old, new in RENAMED.items():

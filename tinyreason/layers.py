@@ -29,6 +29,7 @@ from tinyreason.errors import UserError
 from tinyreason.tags import tagged
 
 EPS = 1e-5
+MACHINE_EPS = torch.finfo(torch.float32).eps
 CUT_DEVIATION = 0.87962566103423978  # of a unit normal truncated at two deviations
 MIXES = ("attention", "mixer")
 
@@ -42,6 +43,8 @@ class Style(NamedTuple):
     rotary: str = "halves"  # which pairs are turned, a name in PAIRS
     theta: float = 10_000.0  # of the rotary frequencies
     qk_bias: bool = False  # queries and keys get a bias after their projection
+    qk_norm: bool = False  # queries and keys are normed, without a weight, after the rotation
+    mlp: str = "swiglu"  # of the features, a name in MLPS
 
 
 TRM_STYLE = Style()
@@ -59,6 +62,10 @@ class Inner(NamedTuple):
 
     def width(self, outer: int) -> int:
         return self.multiple * math.ceil(round(self.expansion * outer * 2 / 3) / self.multiple)
+
+    def ungated(self, outer: int) -> int:
+        """Of an MLP without a gate, which has two matrices for a SwiGLU's three."""
+        return self.multiple * math.ceil(round(self.expansion * outer) / self.multiple)
 
 
 class Core(nn.Module):
@@ -129,7 +136,7 @@ def make_block(
         mixing = TokenMixer(length, inner)
         if style.norms == "post":  # as published, over the axis that is mixed
             around_mix = place(lambda: AcrossTokens(Norm(None, style.eps)))
-    return Block(mixing, SwiGLU(width, inner), around_mix, around_mlp)
+    return Block(mixing, MLPS[style.mlp](width, inner), around_mix, around_mlp)
 
 
 class Attention(nn.Module):
@@ -148,6 +155,7 @@ class Attention(nn.Module):
         self.qk_bias = (
             nn.Parameter(torch.zeros(2, heads, 1, width // heads)) if style.qk_bias else None
         )
+        self.qk_norm = Norm(None, MACHINE_EPS) if style.qk_norm else nn.Identity()
 
     def forward(self, x: Tensor, positions: Tensor | None = None) -> Tensor:
         q, k, v = rearrange(self.qkv(x), "b s (three n k) -> three b n s k", three=3, n=self.heads)
@@ -156,6 +164,7 @@ class Attention(nn.Module):
             q, k = q + bias_q, k + bias_k
         if self.rotary is not None:
             q, k = self.rotary(q, positions), self.rotary(k, positions)
+        q, k = self.qk_norm(q), self.qk_norm(k)
         y = F.scaled_dot_product_attention(q, k, v)
         return self.out(rearrange(y, "b n s k -> b s (n k)"))
 
@@ -184,6 +193,24 @@ class SwiGLU(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         gate, up = self.gate_up(x).chunk(2, dim=-1)
         return self.down(F.silu(gate) * up)
+
+
+class SquaredReLU(nn.Module):
+    """MLP over the last axis: half the square of what is positive. (... width) -> (... width)."""
+
+    def __init__(self, width: int, inner: Inner):
+        super().__init__()
+        self.up = Linear(width, inner.ungated(width), matrix=True)
+        self.down = Linear(inner.ungated(width), width, matrix=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down(0.5 * F.relu(self.up(x)).square())
+
+
+MLPS: dict[str, Callable[[int, Inner], nn.Module]] = {
+    "swiglu": SwiGLU,
+    "squared_relu": SquaredReLU,
+}
 
 
 class Linear(nn.Module):

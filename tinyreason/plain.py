@@ -36,7 +36,7 @@ def from_plain(schema: type, stated: Any, key: str = ""):
 
 
 def value_of(hint: Any, value: Any, key: str) -> Any:
-    """`value`, if it is of the type `hint`: Options, a plain type, or either or None."""
+    """`value`, if it is of the type `hint`: Options, a plain type or a list of it; or None."""
     if hint is Any:
         return value
     if isinstance(hint, UnionType):
@@ -44,6 +44,9 @@ def value_of(hint: Any, value: Any, key: str) -> Any:
         return None if value is None else value_of(inner[0], value, key)
     if get_origin(hint) is dict:
         return value_of(dict, value, key)
+    if get_origin(hint) is list:
+        (inner,) = get_args(hint)
+        return [value_of(inner, one, key) for one in value_of(list, value, key)]
     if issubclass(hint, Options):
         return from_plain(hint, value, key)
     if hint is float and type(value) is int and abs(value) < MOST_DIGITS:
@@ -60,4 +63,5 @@ NAMES = {
     str: "text",
     bool: "true or false",
     dict: "an object",
+    list: "a list",
 }

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from tinyreason import exported, weights
-from tinyreason.depth import make_depth
+from tinyreason.depth import stated
 from tinyreason.described import About, Built, Described
 from tinyreason.device import pick_device
 from tinyreason.errors import UserError
@@ -90,12 +90,11 @@ class Trained:
         """The recursions of a segment of an evaluation; None: as trained. Raises UserError for a
         part of a cycle.
         """
-        stated, cycle = self.config.model.recursions, self.config.model.cycle or 1
+        trained, cycle = self.config.model.recursions, self.config.model.cycle or 1
         if recursions is not None and (recursions < 1 or recursions % cycle):
-            raise UserError(
-                f"recursions={recursions} must be a multiple of {cycle}, as {stated} is"
-            )
-        return make_depth(self.config.depth, recursions or stated, self.gradient()).full
+            wrong = f"recursions={recursions} must be a multiple of {cycle}"
+            raise UserError(f"{wrong}, as {trained} is")
+        return stated(recursions or trained, self.gradient())
 
     def solver(
         self,

@@ -11,7 +11,7 @@ from tinyreason.depth import DepthConfig, generator_of, make_depth
 from tinyreason.ema import EMA
 from tinyreason.errors import UserError
 from tinyreason.feed import Feed, Stream
-from tinyreason.gradient import GRADIENTS, Gradient, GradientConfig, make_gradient
+from tinyreason.gradient import Gradient, GradientConfig, make_gradient
 from tinyreason.halting import HaltingConfig, make_halting
 from tinyreason.layers import Core
 from tinyreason.losses import CROSS_ENTROPIES, Loss, cross_entropy_of, total
@@ -58,8 +58,9 @@ class Training(Options):
             gated = ", ".join(name for name, one in MODELS.items() if one.gates)
             needs = f"supervision={self.supervision.name} needs a model with a gate (model={gated})"
             raise UserError(f"{needs}; with model.name={self.model.name} use supervision=last")
-        gradient = chosen(GRADIENTS, "gradient.name", self.gradient.name)
-        refuse_truncated(self.model, make_gradient(self.gradient, self.model.cycle))
+        gradient = make_gradient(self.gradient, self.model.cycle)
+        make_depth(self.depth, self.model.recursions, gradient, self.steps)  # or says why not
+        refuse_truncated(self.model, gradient)
         if self.gradient.searches and self.model.one_segment:
             halts = f"model.name={self.model.name} halts by itself and settles nowhere"
             raise UserError(f"{halts}; use gradient.search=recur")
@@ -95,7 +96,7 @@ class Trainer:
         ]
         self.model = make_model(config.model, facts, device)
         self.gradient = make_gradient(config.gradient, config.model.cycle)
-        self.depth = make_depth(config.depth, config.model.recursions, self.gradient)
+        self.depth = make_depth(config.depth, config.model.recursions, self.gradient, config.steps)
         self.supervision = make_supervision(config.supervision)
         self.halting = make_halting(config.halting)
         self.cross_entropy = cross_entropy_of(config.loss)

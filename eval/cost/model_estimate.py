@@ -12,7 +12,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from conf.schema import Config
-from tinyreason.depth import make_depth
+from tinyreason.depth import stated
 from tinyreason.feed import WINDOW
 from tinyreason.gradient import Gradient, make_gradient
 from tinyreason.models import DTYPES, RecursiveModel, make_model
@@ -51,7 +51,7 @@ def gradient_of(config: Config) -> Gradient:
 
 def depth_of(config: Config) -> Depth:
     """Of an evaluation; where a depth is drawn, the number around which it is."""
-    return make_depth(config.depth, config.model.recursions, gradient_of(config)).full
+    return stated(config.model.recursions, gradient_of(config))
 
 
 @contextmanager

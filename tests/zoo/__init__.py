@@ -5,6 +5,7 @@ A file here has `differences(recording)`: the largest differences by name, some 
 
 from tests.zoo import (
     deep_thinking,
+    depths,
     equilibrium,
     exits,
     huginn,
@@ -12,6 +13,7 @@ from tests.zoo import (
     mixture,
     openmythos,
     ouro,
+    parcae,
     relaxed,
     segments,
     universal,
@@ -32,6 +34,9 @@ READERS = {  # a word of `config.reference` -> who reads such files
     "locuslab/torchdeq": equilibrium,
     "Leiay/looped_transformer": window,
     "aks2203/deep-thinking": deep_thinking,
+    "models/parcae/parcae.py": parcae,
+    "_sample_batch_depths": depths,
+    "randomized_iteration_sampler": depths,
 }
 
 

@@ -22,6 +22,8 @@ TOLERANCE = {
     "gradients": 2e-5,
     "decisions": 0,
     "draws": 0,
+    "rates": 1e-6,  # of a law, drawn themselves
+    "spreads": 1e-6,  # of a fresh model's parameters
 }
 
 

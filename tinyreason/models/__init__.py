@@ -21,6 +21,7 @@ from tinyreason.models.mixture import Mixture
 from tinyreason.models.mixture_token import MixtureToken
 from tinyreason.models.openmythos import OpenMythos
 from tinyreason.models.ouro import Ouro
+from tinyreason.models.parcae import Parcae
 from tinyreason.models.relaxed import Relaxed
 from tinyreason.models.single_z import SingleZ
 from tinyreason.models.trm import TRM
@@ -44,6 +45,7 @@ MODELS: dict[str, type[RecursiveModel]] = {
     "urm": URM,
     "eqr": EqR,
     "deep_thinking": DeepThinking,
+    "parcae": Parcae,
 }
 
 __all__ = ["DTYPES", "MODELS", "LoopState", "ModelConfig", "Read", "RecursiveModel", "State"]
