@@ -44,6 +44,7 @@ class LoopedConfig(LoopConfig):
     injection: str = option(choices=("none", "add", "linear"))  # of x into the state
     start: str = option(choices=STARTS)
     sigma: float = option(least=0)  # deviation of start=normal
+    embedding_scale: float | None = option(least=0)  # of what is embedded; None: sqrt(D)
     loop_norm: bool  # a norm of what each loop comes to
     lanes: int = option(least=1, most=64)  # N
     iteration_embedding: bool  # a learned vector for each loop
@@ -74,7 +75,7 @@ class Looped(RecursiveModel):
     Config = LoopedConfig
 
     def __init__(self, config: LoopedConfig, facts: Facts, dtype: torch.dtype):
-        super().__init__(config, facts, dtype, scale=1.0, tied=True)
+        super().__init__(config, facts, dtype, scale=config.embedding_scale, tied=True)
         D, loops, ends = config.width, config.recursions, config.sharing.startswith(ENDS)
         self.prelude, self.coda = (
             make_core(config, facts, 1, STYLE) if ends else nn.Identity() for _ in range(2)
