@@ -13,7 +13,7 @@ from tinyreason.recursion import Depth
 from tinyreason.sharing import layer_map
 from tinyreason.similarity import similarity
 
-PLAIN = {"injection": "none", "start": "x", "loop_norm": False}
+PLAIN = {"injection": "none", "start": "x", "loop_norm": False, "embedding_scale": 1.0}
 
 
 # ---- reference

@@ -4,6 +4,7 @@ A file here has `differences(recording)`: the largest differences by name, some 
 """
 
 from tests.zoo import (
+    conversion,
     deep_thinking,
     depths,
     equilibrium,
@@ -30,6 +31,7 @@ READERS = {  # a word of `config.reference` -> who reads such files
     "kschwethelm/looped-lm-scaling": looped,
     "Universal-Transformer-Pytorch": universal,
     "kyegomez/OpenMythos": openmythos,
+    "model/sharing_strategy": conversion,
     "sudeshmu/mixture_of_recursions": mixture,
     "locuslab/torchdeq": equilibrium,
     "Leiay/looped_transformer": window,
