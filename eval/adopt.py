@@ -257,7 +257,7 @@ def adopted(options: AdoptConfig) -> tuple[Exported, torch.nn.Module]:
     built = from_plain(MODELS[model].Config, options_of(arch, model, config), "model")
     rule = "correctness" if model == "trm" and arch.get("no_ACT_continue", True) else "q_learning"
     halting = HaltingConfig(
-        rule, arch.get("halt_max_steps", 16), float(arch.get("halt_exploration_prob", 0.1))
+        rule, arch.get("halt_max_steps", 16), float(arch.get("halt_exploration_prob", 0.1)), 0.5
     )
     network = weights.build(built, facts, renamed(state, model, built, facts, path), CPU, str(path))
     description = Exported(

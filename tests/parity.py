@@ -63,7 +63,7 @@ class Golden:
         self.rename = lambda name: ours(name, "hrm" if is_hrm else "trm")
         self.model = self.load(make_model(config, self.facts, torch.device("cpu")))
         rule = "q_learning" if is_hrm else "correctness"
-        self.halting = make_halting(HaltingConfig(rule, reference["halt_max_steps"], 0.0))
+        self.halting = make_halting(HaltingConfig(rule, reference["halt_max_steps"], 0.0, 0.5))
         keys = ("inputs", "labels", "puzzle_identifiers")
         self.batch = Batch(*(self.tensor(f"batch/{key}") for key in keys))
         self.batch.labels = self.batch.labels.long()

@@ -52,7 +52,7 @@ def solver(task, halt: bool, batch: int = 3, segments: int = 6) -> Solver:
         model=model,
         depth=Depth(4, 1),
         gradient=tiny.gradient("one_step"),
-        halting=make_halting(HaltingConfig("correctness", 6, 0.0)),
+        halting=make_halting(HaltingConfig("correctness", 6, 0.0, 0.5)),
         segments=segments,
         halt=halt,
         batch=batch,
@@ -187,7 +187,7 @@ def test_a_drawn_start_does_not_depend_on_how_many_segments_are_asked_for(
 ):
     model = tiny.model("huginn", task.facts)
     rows, gradient = splits["test"].rows(), tiny.gradient("bptt")
-    rule, found = make_halting(HaltingConfig("fixed", 3, 0.0)), []
+    rule, found = make_halting(HaltingConfig("fixed", 3, 0.0, 0.5)), []
     monkeypatch.setattr(Solver, "record", lambda *given: found.append(given[4].logits))
     options = {"halting": rule, "halt": False, "batch": len(rows.inputs), "device": tiny.CPU}
     for segments in (1, 3):

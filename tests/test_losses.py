@@ -147,7 +147,7 @@ def a_segment_read() -> tuple[Trace, Carry]:
     nothing = torch.zeros(4, 2, 1)
     state = State(nothing, nothing)
     batch = Batch(LABELS.clamp(min=0).int(), LABELS, torch.zeros(4, dtype=torch.int32))
-    trace = Trace(state, [Read(logits, HALT.clone().requires_grad_())], {})
+    trace = Trace(state, [Read(logits, HALT.clone().requires_grad_())], state, {})
     return trace, Carry(state, batch, SEGMENTS, HALTED)
 
 

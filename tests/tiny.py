@@ -142,7 +142,7 @@ def steps(trainer: Trainer, count: int) -> Trainer:
 
 
 def halting_config(rule: str, segments: int = 16, exploration: float = 0.0) -> HaltingConfig:
-    return HaltingConfig(rule, segments, exploration)
+    return HaltingConfig(rule, segments, exploration, weight=0.5)
 
 
 SUDOKU = {

@@ -55,6 +55,8 @@ def options(config: dict[str, Any]) -> dict[str, Any]:
     task, model = config.get("task"), config.get("model")
     if isinstance(task, dict) and isinstance(task.get("name"), str):
         config["task"] = ADDED_TO_TASKS.get(task["name"], {}) | bank(task)
+    if isinstance(config.get("halting"), dict):
+        config["halting"].setdefault("weight", 0.5)  # since 0.4
     if isinstance(config.get("eval"), dict):
         config["eval"] = EXIT | config["eval"]
     scheme = config.get("gradient")

@@ -22,8 +22,6 @@ from tinyreason.losses import Loss
 from tinyreason.models.base import Read
 from tinyreason.options import Options, chosen, option
 
-WEIGHT = 0.5  # of each loss of the halting head, as in both references
-
 
 @dataclass
 class HaltingConfig(Options):
@@ -33,6 +31,7 @@ class HaltingConfig(Options):
     # most that a puzzle stays; N_sup in TRM's paper
     segments: int = option(least=1, shared_most=4096)
     exploration: float = option(least=0, most=1)  # probability that a slot is made to stay
+    weight: float = option(least=0)  # of each loss of the halting head; 1/2 in both references
 
     def check_together(self, prefix: str) -> None:
         chosen(RULES, f"{prefix}rule", self.rule)
@@ -46,6 +45,7 @@ class Halting(ABC):
 
     def __init__(self, config: HaltingConfig):
         self.segments, self.exploration = config.segments, config.exploration
+        self.weight = config.weight
 
     @torch.no_grad()
     def done(self, read: Read, segments: Tensor, generator: torch.Generator) -> Tensor:
@@ -97,7 +97,7 @@ class Correctness(Halting):
     def losses(
         self, read: Read, correct: Tensor, last: Tensor, ahead: Read | None
     ) -> dict[str, Loss]:
-        return {"q_halt_loss": Loss(binary(read.halt[:, 0], correct), WEIGHT)}
+        return {"q_halt_loss": Loss(binary(read.halt[:, 0], correct), self.weight)}
 
 
 class QLearning(Halting):
@@ -118,8 +118,8 @@ class QLearning(Halting):
     ) -> dict[str, Loss]:
         value = torch.where(last, ahead.halt[:, 0], ahead.halt.amax(-1)).sigmoid()
         return {
-            "q_halt_loss": Loss(binary(read.halt[:, 0], correct), WEIGHT),
-            "q_continue_loss": Loss(binary(read.halt[:, 1], value), WEIGHT),
+            "q_halt_loss": Loss(binary(read.halt[:, 0], correct), self.weight),
+            "q_continue_loss": Loss(binary(read.halt[:, 1], value), self.weight),
         }
 
 

@@ -33,6 +33,8 @@ def judged_segment(
     how = {"every": supervision.every, "frozen": supervision.frozen}
     trace = segment(model, carry, depth, gradient, noise, **how)
     trace = trace._replace(reads=drawn + trace.reads)
+    if supervision.chains:
+        trace = supervision.followed(model, trace, carry.batch.labels, cross_entropy)
     after, ahead = carry.advance(trace.state), None
     if halting.looks_ahead:
         with torch.no_grad():

@@ -73,6 +73,7 @@ class Trace(NamedTuple):
 
     state: NamedTuple
     reads: list[Read]  # of each tracked recursion (R), or of the last alone
+    before: NamedTuple  # the state at the start
     penalties: dict[str, Tensor]  # losses of the model's and the scheme's own, (B,) each
 
 
@@ -91,7 +92,7 @@ def segment(
     The only place where a model, a depth and a gradient scheme meet.
     """
     x = model.encode(carry.batch)
-    state = carry.begun(model.start(x, noise))
+    state = begun = carry.begun(model.start(x, noise))
     recur = model.recursion(noise)
     if model.config.recompute:
         recur = recomputed(recur)
@@ -111,7 +112,7 @@ def segment(
     penalties = {} if frozen else model.penalties(state)
     if torch.is_grad_enabled() and not frozen:
         penalties |= gradient.penalties(recur, state, x, depth, noise)
-    return Trace(state, reads, penalties)
+    return Trace(state, reads, begun, penalties)
 
 
 def detached(tensors: NamedTuple) -> NamedTuple:

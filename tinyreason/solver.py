@@ -163,7 +163,7 @@ class Solver:
         model, labels, total = self.model, carry.batch.labels, self.depth.total
         unit, cells = model.config.cycle or 1, labels.shape[1]
         x = model.encode(carry.batch)
-        state = carry.begun(model.start(x, noise))
+        state = begun = carry.begun(model.start(x, noise))
         watch.begin(carry.segments == 0, cells_of(state[0], cells), model.heads.vocab_size)
         states = unroll(model.recursion(noise), state, x, Depth(total, total))
         for t, state in enumerate(states, start=1):
@@ -171,7 +171,7 @@ class Solver:
                 read = model.read(state)
                 leaves = watch.leaves(cells_of(state[0], cells), read)
                 self.record_exit(results, slots, t, leaves, exact(read.answer, labels))
-        return Trace(state, [read], {})
+        return Trace(state, [read], begun, {})
 
     def record_exit(
         self, results: Attempt, slots: Slots, t: int, leaves: Tensor, correct: Tensor

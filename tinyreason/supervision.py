@@ -9,8 +9,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tinyreason.losses import Judged, Loss, mean_of_scored
+from tinyreason.chains import of_chain
+from tinyreason.losses import CrossEntropy, Judged, Loss, judge, mean_of_scored
+from tinyreason.models.base import Read, RecursiveModel
 from tinyreason.options import Options, chosen, option
+from tinyreason.segment import Trace
 
 
 @dataclass
@@ -27,6 +30,7 @@ class Supervision(ABC):
     every: bool  # each tracked recursion is read
     needs_gate = False  # it takes models whose reads have a gate
     frozen = False  # no gradient reaches the state
+    chains = False  # it chooses among the chains of a model that has some
     two_depths = False  # its reads are one at the drawn depth, and one at the stated depth
 
     def __init__(self, config: SupervisionConfig):
@@ -156,6 +160,30 @@ class Progressive(Supervision):
         }
 
 
+class Winner(Last):
+    """The answer of the chain whose loss is the lowest; no gradient reaches the others.
+
+    Source: winner takes all, arXiv 2601.19085.
+    """
+
+    chains = True
+
+    def followed(
+        self, model: RecursiveModel, trace: Trace, labels: Tensor, cross_entropy: CrossEntropy
+    ) -> Trace:
+        """The segment as that of each puzzle's best chain, and the state that is carried on."""
+        reads = model.chain_reads(trace.state)
+        with torch.no_grad():
+            judged = judge(cross_entropy, reads, labels, labels[:, 0])
+            order = mean_of_scored(judged.cells, judged.scored).argsort(0).T
+        logits, halt = (
+            of_chain(torch.stack(column, dim=1), order[:, 0])
+            for column in zip(*((read.logits, read.halt) for read in reads), strict=True)
+        )
+        state = model.followed(trace.before, trace.state, order)
+        return trace._replace(state=state, reads=[Read(logits, halt)])
+
+
 @dataclass
 class ExitGateConfig(SupervisionConfig):
     """Of `ExitGate`."""
@@ -237,6 +265,7 @@ SUPERVISIONS: dict[str, type[Supervision]] = {
     "correction": Correction,
     "window": Window,
     "progressive": Progressive,
+    "winner": Winner,
     "exit_gate": ExitGate,
     "gate": Gate,
 }

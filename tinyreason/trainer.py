@@ -61,6 +61,10 @@ class Training(Options):
         gradient = make_gradient(self.gradient, self.model.cycle)
         make_depth(self.depth, self.model.recursions, gradient, self.steps)  # or says why not
         refuse_truncated(self.model, gradient)
+        if supervision.chains != model.chains:
+            chained = "has several chains" if model.chains else "has one chain"
+            use = "winner" if model.chains else "last"
+            raise UserError(f"model.name={self.model.name} {chained}; use supervision={use}")
         if self.gradient.searches and self.model.one_segment:
             halts = f"model.name={self.model.name} halts by itself and settles nowhere"
             raise UserError(f"{halts}; use gradient.search=recur")

@@ -45,6 +45,7 @@ def with_scheme(config: Config, gradient: GradientConfig, recompute: bool) -> Co
 def estimate(config: Config, facts: Facts, dtype: torch.dtype) -> Estimate:
     """By the closed form where the model has one and nothing else is unusual, else by counting."""
     usual = gradient_of(config).plain and config.supervision.name == "last"
+    usual = usual and config.loss in shapes.LOSS_BYTES
     if usual and config.model.applied(0) is not None:
         return shapes.closed(config, facts, dtype)
     return counted.counted(config, facts, dtype)

@@ -19,6 +19,7 @@ from tests.zoo import (
     segments,
     universal,
     window,
+    wta,
 )
 from tests.zoo.recording import Recording
 
@@ -34,6 +35,7 @@ READERS = {  # a word of `config.reference` -> who reads such files
     "model/sharing_strategy": conversion,
     "sudeshmu/mixture_of_recursions": mixture,
     "locuslab/torchdeq": equilibrium,
+    "jvdillon/sic": wta,
     "Leiay/looped_transformer": window,
     "aks2203/deep-thinking": deep_thinking,
     "models/parcae/parcae.py": parcae,

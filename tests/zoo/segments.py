@@ -96,7 +96,7 @@ def of_segment(recording: Recording, model: RecursiveModel, number: int) -> dict
     depth = Depth(config.recursions, config.L_cycles)
     trace = segment(model, carry, depth, tiny.FULL, noise)
     read, carry = trace.reads[-1], carry.advance(trace.state)
-    halting = make_halting(HaltingConfig("correctness", recording_segments(recording), 0.0))
+    halting = make_halting(HaltingConfig("correctness", recording_segments(recording), 0.0, 0.5))
     carry.halted = halting.done(read, carry.segments, torch.Generator())
     losses = objective(
         trace, carry, halting, make_supervision(SupervisionConfig("last")), stablemax

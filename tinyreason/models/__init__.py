@@ -27,6 +27,7 @@ from tinyreason.models.single_z import SingleZ
 from tinyreason.models.trm import TRM
 from tinyreason.models.universal import Universal
 from tinyreason.models.urm import URM
+from tinyreason.models.wta import WTA
 from tinyreason.options import chosen
 from tinyreason.puzzle import Facts
 
@@ -44,6 +45,7 @@ MODELS: dict[str, type[RecursiveModel]] = {
     "openmythos": OpenMythos,
     "urm": URM,
     "eqr": EqR,
+    "wta": WTA,
     "deep_thinking": DeepThinking,
     "parcae": Parcae,
 }

@@ -130,9 +130,9 @@ class RecursiveModel(nn.Module, ABC):
 
     Config: type[ModelConfig] = ModelConfig
     gates = False  # its reads have a gate
-    static = (
-        False  # shapes that depend on numbers are taken at their largest: to count what it costs
-    )
+    chains = False  # its state has several, which `chain_reads` and `followed` know
+    # shapes that depend on numbers are taken at their largest: to count what it costs
+    static = False
 
     def __init__(
         self,
@@ -175,6 +175,14 @@ class RecursiveModel(nn.Module, ABC):
     def read(self, state: NamedTuple) -> Read:
         """The answer so far, and whether it is final. A coda belongs here."""
         return Read(*self.heads(state[0]))
+
+    def chain_reads(self, state: NamedTuple) -> list[Read]:
+        """The read of each chain."""
+        return [self.read(state)]
+
+    def followed(self, before: NamedTuple, state: NamedTuple, order: Tensor) -> NamedTuple:
+        """The state that is carried on, where `order` (B chains) has the best chain first."""
+        return state
 
     def penalties(self, state: NamedTuple) -> dict[str, Tensor]:
         """Losses of the model's own at the end of a segment, by name, weighted: (B,) each."""
