@@ -213,6 +213,7 @@ def test_lanes_start_as_a_residual_loop():
     [
         (("model=hyper_connections", "gradient=one_step"), "use gradient=bptt"),
         (("model=hyper_connections", *LAST_4, "depth=poisson"), "use gradient=bptt"),
+        (("model=hyper_connections", "depth=uniform"), "use gradient=bptt depth=fixed"),
         (("model=hyper_connections", "model.injection=add"), "use model.injection=none"),
         (("model=transformer", "model.similarity=1", "model.period=4"), "smaller model.period"),
         (("model=looped", "model.sharing=spiral"), "use one of cycle, sequence, cycle_rev"),
