@@ -72,6 +72,19 @@ def test_a_depth_is_whole_and_at_least_1_and_evaluation_takes_the_stated_number(
 
 
 @pytest.mark.parametrize("name", DEPTHS)
+@pytest.mark.parametrize("window", [2, 4, 5, None])
+@pytest.mark.parametrize("recursions", [1, 4])
+def test_a_rule_knows_whether_all_of_its_recursions_carry_gradient(name, window, recursions):
+    """What models that learn something for each recursion ask for. `window` None: no limit."""
+    gradient = tiny.gradient("last", recursions=window) if window else tiny.gradient("bptt")
+    if name == "simple" and not window:
+        pytest.skip("it takes gradient=last alone")
+    one = rule(name, recursions, gradient)
+    drawn = [depth.total == depth.tracked for depth in draws(one, 1000)]
+    assert one.whole_gradient == all(drawn)
+
+
+@pytest.mark.parametrize("name", DEPTHS)
 def test_a_draw_depends_on_seed_and_step_alone(name):
     one = rule(name, 12)
     once = draws(one)

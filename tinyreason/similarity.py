@@ -8,18 +8,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tinyreason.layers import Linear
+
 
 def similarity(blocks: Sequence[nn.Module], period: int) -> Tensor:
-    """Mean cosine between the matrices of each block and those of the block `period` later, a
-    scalar from -1 to 1. 1 where there are no two such blocks.
+    """Mean cosine between each matrix of a block and that of the block `period` later, a scalar
+    from -1 to 1. There must be more than `period` blocks.
     """
     found = []
     for one, other in zip(blocks[:-period], blocks[period:], strict=True):
-        for a, b in zip(one.parameters(), other.parameters(), strict=True):
-            if a.ndim == 2:
-                found.append(F.cosine_similarity(a.flatten(), b.flatten(), dim=0))
-    return torch.stack(found).mean() if found else torch.ones((), device=device_of(blocks))
+        pairs = zip(matrices(one), matrices(other), strict=True)
+        found += [F.cosine_similarity(a.flatten(), b.flatten(), dim=0) for a, b in pairs]
+    return torch.stack(found).mean()
 
 
-def device_of(blocks: Sequence[nn.Module]) -> torch.device:
-    return next(blocks[0].parameters()).device
+def matrices(block: nn.Module) -> list[Tensor]:
+    """Each for itself: stacked as one, a large one of them would speak for the others."""
+    linears = [module for module in block.modules() if isinstance(module, Linear)]
+    return [part for linear in linears for part in linear.weight.chunk(linear.parts)]

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from tinyreason import earlier
-from tinyreason.depth import DepthConfig, generator_of, make_depth
+from tinyreason.depth import DepthConfig, DepthRule, generator_of, make_depth
 from tinyreason.ema import EMA
 from tinyreason.errors import UserError
 from tinyreason.feed import Feed, Stream
-from tinyreason.gradient import Gradient, GradientConfig, make_gradient
+from tinyreason.gradient import GradientConfig, make_gradient
 from tinyreason.halting import HaltingConfig, make_halting
 from tinyreason.layers import Core
 from tinyreason.losses import CROSS_ENTROPIES, Loss, cross_entropy_of, total
@@ -59,8 +59,8 @@ class Training(Options):
             needs = f"supervision={self.supervision.name} needs a model with a gate (model={gated})"
             raise UserError(f"{needs}; with model.name={self.model.name} use supervision=last")
         gradient = make_gradient(self.gradient, self.model.cycle)
-        make_depth(self.depth, self.model.recursions, gradient, self.steps)  # or says why not
-        refuse_truncated(self.model, gradient)
+        depth = make_depth(self.depth, self.model.recursions, gradient, self.steps)
+        refuse_truncated(self.model, depth)
         if supervision.chains != model.chains:
             chained = "has several chains" if model.chains else "has one chain"
             use = "winner" if model.chains else "last"
@@ -76,12 +76,13 @@ class Training(Options):
             raise UserError(f"{with_it}; with gradient.name={self.gradient.name} use gradient=bptt")
 
 
-def refuse_truncated(model: ModelConfig, gradient: Gradient) -> None:
+def refuse_truncated(model: ModelConfig, depth: DepthRule) -> None:
     """Raise UserError for a gradient that does not reach all that such a model learns."""
-    if model.whole_gradient and gradient.tracked(model.recursions) < model.recursions:
+    if model.whole_gradient and not depth.whole_gradient:
         learns = f"model.name={model.name} learns something for each of its recursions"
         raise UserError(
-            f"{learns}, and the gradient reaches the last ones alone; use gradient=bptt"
+            f"{learns}, and the gradient may reach the last ones alone; "
+            "use gradient=bptt depth=fixed"
         )
 
 

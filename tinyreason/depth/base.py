@@ -6,6 +6,7 @@ B slots.
 """
 
 import math
+import sys
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
@@ -57,6 +58,11 @@ class DepthRule(ABC):
         """Of an evaluation."""
         return self.depth(self.recursions)
 
+    @property
+    def whole_gradient(self) -> bool:
+        """Every recursion carries gradient, in any step of a run."""
+        return self.full.tracked == self.full.total
+
     @abstractmethod
     def draw(self, step: int, slots: int, generator: torch.Generator) -> Depth:
         """Of training step number `step`, from 0, for so many slots; `generator` is that step's, on
@@ -88,6 +94,11 @@ def stated(recursions: int, gradient: Gradient) -> Depth:
     whatever the rule of the training was.
     """
     return Depth(recursions, gradient.tracked(recursions))
+
+
+def unlimited(gradient: Gradient) -> bool:
+    """The scheme tracks all recursions, however many there are."""
+    return gradient.tracked(sys.maxsize) == sys.maxsize
 
 
 def of_rows(free: Tensor, tracked: Tensor) -> Depth:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tinyreason.depth.base import DepthConfig, DepthRule, second
+from tinyreason.depth.base import DepthConfig, DepthRule, second, unlimited
 from tinyreason.errors import UserError
 from tinyreason.gradient import Last
 from tinyreason.options import option
@@ -82,6 +82,10 @@ class Poisson(Ramped):
         """(1,) what the Poisson law of a step has for its mean."""
         return drawn_rate(sum(self.means(step)), self.config.sigma, generator)
 
+    @property
+    def whole_gradient(self) -> bool:
+        return unlimited(self.gradient)
+
     def draw(self, step: int, slots: int, generator: torch.Generator) -> Depth:
         units = 1 + int(torch.poisson(self.rate(step, generator), generator=generator))
         return self.limited(units, self.means(step)[1])
@@ -132,6 +136,10 @@ class Uniform(DepthRule):
 
     Source: deep thinking's progressive training, which tracks all k (`gradient=bptt`).
     """
+
+    @property
+    def whole_gradient(self) -> bool:
+        return self.units == 1 and super().whole_gradient
 
     def draw(self, step: int, slots: int, generator: torch.Generator) -> Depth:
         free = below(self.units, generator)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tinyreason.depth.base import of_rows
+from tinyreason.depth.base import of_rows, unlimited
 from tinyreason.depth.drawn import Ramped, RampedConfig
 from tinyreason.errors import UserError
 from tinyreason.options import option
@@ -86,6 +86,10 @@ class PerRow(Ramped):
         free = self.free_at(1.0 if ramped == "tracked" else share)
         window = self.tracked_at(1.0 if ramped == "free" else share)
         return free, window
+
+    @property
+    def whole_gradient(self) -> bool:
+        return unlimited(self.gradient)
 
     def draw(self, step: int, slots: int, generator: torch.Generator) -> Depth:
         free, window = self.means(step)

@@ -67,6 +67,10 @@ class LoopedConfig(LoopConfig):
         if self.lanes > 1 and (self.injection, self.start) != ("none", "x"):
             needs = f"{prefix}lanes={self.lanes} begin as the puzzle and are not fed it again"
             raise UserError(f"{needs}; use {prefix}injection=none {prefix}start=x")
+        if self.similarity and self.period >= self.layers:
+            needs = f"{prefix}similarity={self.similarity} compares layers {self.period} apart"
+            has = f"{prefix}layers={self.layers} has no two"
+            raise UserError(f"{needs} and {has}; use a smaller {prefix}period")
 
 
 class Looped(RecursiveModel):
