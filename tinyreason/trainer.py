@@ -60,9 +60,9 @@ class Training(Options):
             raise UserError(f"{needs}; with model.name={self.model.name} use supervision=last")
         gradient = chosen(GRADIENTS, "gradient.name", self.gradient.name)
         refuse_truncated(self.model, make_gradient(self.gradient, self.model.cycle))
-        if self.gradient.searches and self.model.one_segment:
-            halts = f"model.name={self.model.name} halts by itself and settles nowhere"
-            raise UserError(f"{halts}; use gradient.search=recur")
+        if self.model.one_segment and not gradient.plain:
+            halts = f"model.name={self.model.name} adds up what it reads and settles nowhere"
+            raise UserError(f"{halts}; with gradient.name={self.gradient.name} use gradient=bptt")
         if self.model.one_segment and self.halting.segments > 1:
             halts = f"model.name={self.model.name} halts for good within a segment"
             raise UserError(f"{halts}; use halting=single")
