@@ -13,6 +13,7 @@ from tinyreason.act import act_step
 from tinyreason.errors import UserError
 from tinyreason.noise import NoNoise
 from tinyreason.recursion import Depth
+from tinyreason.tags import tag_of
 
 
 def paid(probabilities: list[float], threshold: float) -> tuple[list[float], float, float, float]:
@@ -200,6 +201,14 @@ def test_the_rest_is_paid_by_the_rule_of_the_other_shares():
         mixed = expected[0] * first.s + expected[1] * last.s
         logits = model.heads(mixed)[0]
         torch.testing.assert_close(model.read(last).logits, logits)
+
+
+def test_norms_are_not_decayed():
+    """As everywhere; else what a layer adds would fade."""
+    parameters = tiny.model("universal").named_parameters()
+    kept = {name for name, p in parameters if not tag_of(p).decay}
+    norms = ("norm_mix", "norm_conv")
+    assert kept == {f"core.0.{norm}.{part}" for norm in norms for part in ("weight", "bias")}
 
 
 def test_ponder_cost_is_of_each_puzzle():
