@@ -6,10 +6,14 @@ from torch import Tensor
 
 from conf.schema import training_config
 from tests import tiny
+from tests.test_parity import GOLDEN
+from tests.zoo import universal
+from tests.zoo.recording import Recording
 from tinyreason.act import act_step
 from tinyreason.errors import UserError
 from tinyreason.noise import NoNoise
 from tinyreason.recursion import Depth
+from tinyreason.tags import tag_of
 
 
 def paid(probabilities: list[float], threshold: float) -> tuple[list[float], float, float, float]:
@@ -116,6 +120,37 @@ def test_the_two_outputs_differ():
     torch.testing.assert_close(outs["interpolate"][-1].out, first / 4 + second / 2)
 
 
+def test_a_recording_that_ends_where_all_cells_have_halted_is_compared_so_far():
+    """Our own figures under the reference's names; a share after the end would be noticed."""
+    recording = Recording(GOLDEN / "zoo/ut_act.npz")
+    recording.data["weight/act_fn.p.bias"][:] = 2
+    model = universal.model_of(recording, "interpolate")
+    x = recording.tensor("input/x") @ recording.tensor(f"weight/{universal.PROJECTION}").T
+    leaving, states, shares, last = universal.run(model, x)
+    ran = int(last.updates.max())
+    assert ran < model.config.recursions
+    summed = (shares[..., None] * states).sum(0)
+    figures = {
+        "out/p": leaving[:ran],
+        "out/states": states[:ran],
+        "out/weights": shares[:ran],
+        "out/interpolate": last.out,
+        "out/remainders": last.remainder,
+        "out/n_updates": last.updates,
+        "out/steps_run": last.updates.max(),
+        "own_float64/sum": summed,
+        "own_float64/t2t": summed - shares.sum(0)[..., None],
+        "fixed/out": states[-1],
+    }
+    recording.data |= {key: value.detach().numpy() for key, value in figures.items()}
+    found = universal.differences(recording)
+    assert found["decisions"] == 0
+    assert found["states"] < 1e-5
+    for key in ("out/p", "out/states", "out/weights"):
+        recording.data[key] = recording.data[key][:1]
+    assert universal.differences(recording)["decisions"] > 0
+
+
 def test_the_decay_stays_between_0_and_1_whatever_is_learnt():
     model = tiny.model("openmythos")
     assert model.decay().tolist() == pytest.approx([0.36788] * 16, abs=1e-5)
@@ -143,6 +178,37 @@ def test_loops_beyond_those_with_scales_use_the_last_ones():
 def test_cells_halt_for_good_so_a_puzzle_has_one_segment(name):
     with pytest.raises(UserError, match="halts for good within a segment; use halting=single"):
         training_config(tiny.composed([f"model={name}", "halting=fixed"]))
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "said"),
+    [("universal", 15, "must be even"), ("openmythos", 24, "must be a multiple of 16")],
+)
+def test_a_width_without_room_for_sinusoids_is_refused(name, width, said):
+    words = [f"model={name}", "scale=paper", f"model.width={width}", "model.heads=1"]
+    with pytest.raises(UserError, match=rf"^model\.width={width} {said}"):
+        training_config(tiny.composed(words))
+
+
+def test_the_rest_is_paid_by_the_rule_of_the_other_shares():
+    """At shares of 1/4 and 1/4, 1/2 is left of both cells' 1."""
+    for output, expected in (("sum", (1 / 4, 3 / 4)), ("interpolate", (3 / 32, 5 / 8))):
+        model = tiny.model("universal", recursions=2, output=output, rest=True)
+        with torch.no_grad():
+            model.leave.weight.zero_()
+            model.leave.bias.fill_(-torch.tensor(3.0).log())
+        first, last = states_of(model, tiny.batch(), 2)
+        mixed = expected[0] * first.s + expected[1] * last.s
+        logits = model.heads(mixed)[0]
+        torch.testing.assert_close(model.read(last).logits, logits)
+
+
+def test_norms_are_not_decayed():
+    """As everywhere; else what a layer adds would fade."""
+    parameters = tiny.model("universal").named_parameters()
+    kept = {name for name, p in parameters if not tag_of(p).decay}
+    norms = ("norm_mix", "norm_conv")
+    assert kept == {f"core.0.{norm}.{part}" for norm in norms for part in ("weight", "bias")}
 
 
 def test_ponder_cost_is_of_each_puzzle():

@@ -65,9 +65,12 @@ class Training(Options):
             chained = "has several chains" if model.chains else "has one chain"
             use = "winner" if model.chains else "last"
             raise UserError(f"model.name={self.model.name} {chained}; use supervision={use}")
-        if self.gradient.searches and self.model.one_segment:
-            halts = f"model.name={self.model.name} halts by itself and settles nowhere"
-            raise UserError(f"{halts}; use gradient.search=recur")
+        if self.model.drops_cells and not gradient.plain:
+            works = f"gradient.name={self.gradient.name} works on states of numbers alone"
+            raise UserError(f"{works}; with model.name={self.model.name} use gradient=bptt")
+        if self.model.one_segment and not gradient.plain:
+            halts = f"model.name={self.model.name} adds up what it reads and settles nowhere"
+            raise UserError(f"{halts}; with gradient.name={self.gradient.name} use gradient=bptt")
         if self.model.one_segment and self.halting.segments > 1:
             halts = f"model.name={self.model.name} halts for good within a segment"
             raise UserError(f"{halts}; use halting=single")

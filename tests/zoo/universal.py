@@ -1,4 +1,9 @@
-"""Recordings of the Universal Transformer with ACT: what each cell pays out at every step."""
+"""Recordings of the Universal Transformer with ACT: what each cell pays out at every step.
+
+The reference stops where all cells have halted; ours goes on, and nothing that is read may change.
+"""
+
+import re
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +23,6 @@ NAMES = {
     "layer_norm_ffn": "norm_conv",
 }
 STACKED = ("query", "key", "value")  # one matrix of ours
-PONDER = 0.01  # of the recorded loss
 PROJECTION = "embedding_proj.weight"
 
 
@@ -31,15 +35,17 @@ def differences(recording: Recording) -> dict[str, float]:
     loss = loss_of(recording, model, last)
     loss.backward()
     summed = run(model_of(recording, "sum"), x.detach())[3].out
-    interpolated, ran = last.out, last.updates
+    slip = summed - shares.sum(0)[..., None]  # what early tensor2tensor computed
+    run_there = len(recording.tensor("out/states"))
     return {
         "states": max(
-            absolute(states, recording.tensor("out/states")),
+            absolute(states[:run_there], recording.tensor("out/states")),
             absolute(states[-1], recording.tensor("fixed/out")),
-            absolute(leaving, recording.tensor("out/p")),
-            absolute(shares, recording.tensor("out/weights")),
-            absolute(interpolated, recording.tensor("out/interpolate")),
+            absolute(leaving[:run_there], recording.tensor("out/p")),
+            absolute(shares[:run_there], recording.tensor("out/weights")),
+            absolute(last.out, recording.tensor("out/interpolate")),
             absolute(summed, recording.tensor("own_float64/sum")),
+            absolute(slip, recording.tensor("own_float64/t2t")),
             absolute(last.remainder, recording.tensor("out/remainders")),
             absolute(model.places, recording.tensor("timing_signal")[0]),
             absolute(
@@ -51,8 +57,9 @@ def differences(recording: Recording) -> dict[str, float]:
             recording, "", lambda name: gradient_of(model, projection, name)
         ),
         "decisions": max(
-            absolute(ran, recording.tensor("out/n_updates")),
-            absolute(ran.max(), recording.tensor("out/steps_run")),
+            absolute(last.updates, recording.tensor("out/n_updates")),
+            absolute(last.updates.max(), recording.tensor("out/steps_run")),
+            shares[run_there:].count_nonzero().item(),
         ),
     }
 
@@ -67,7 +74,7 @@ def model_of(recording: Recording, output: str) -> RecursiveModel:
         recursions=sizes["max_steps"],
         output=output,
         threshold=1 - sizes["epsilon"],
-        ponder=PONDER,
+        ponder=float(re.search(r"([\d.]+) \* mean\(remainders", sizes["loss"])[1]),
         rest=False,
     )
     model = recording.model(config, {})

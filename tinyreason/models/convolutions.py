@@ -42,7 +42,8 @@ class LayerNorm(nn.Module):
 
     def __init__(self, width: int):
         super().__init__()
-        self.weight, self.bias = nn.Parameter(torch.ones(width)), nn.Parameter(torch.zeros(width))
+        self.weight = tagged(nn.Parameter(torch.ones(width)), decay=False)
+        self.bias = tagged(nn.Parameter(torch.zeros(width)), decay=False)
 
     def forward(self, x: Tensor) -> Tensor:
         x32 = x.float()

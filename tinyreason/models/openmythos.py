@@ -7,9 +7,10 @@ Unusual in it:
 - the number of the loop is added to an eighth of the channels, as sinusoids
 - each cell halts by itself, after the update; what is read is the sum of its states so weighted
 
-Departures: a dense MLP in place of a mixture of experts; every cell sees every cell; recursions go
-on to the last although all cells have halted, which changes nothing that is read; the adaptation
-starts at zero. Nothing about models of other labs is claimed.
+Departures: the loop alone, without layers before and after it; a dense MLP in place of a mixture of
+experts; every cell sees every cell; recursions go on to the last although all cells have halted,
+which changes nothing that is read (a cell that never halts is read as the sum so far, as there);
+the adaptation starts at zero. Nothing about models of other labs is claimed.
 
 B batch, S sequence (prefix + cells), D width, r rank.
 """
@@ -97,7 +98,7 @@ class OpenMythos(RecursiveModel):
     def block(self, h: Tensor, x: Tensor, t: int) -> Tensor:
         """What the core makes of state and puzzle, its residual included."""
         channels = self.config.numbered
-        number = sinusoids(torch.tensor([t], device=h.device), channels)
+        number = sinusoids(torch.full((1,), t, device=h.device), channels)
         numbered = h + F.pad(number, (0, self.config.width - channels)).to(h.dtype)
         return self.core(self.norm(numbered + x))
 

@@ -11,8 +11,10 @@ Unusual in it:
 - the second half of a layer is two convolutions along the sequence
 
 Departures: recursions go on to the last although all cells have halted, which changes nothing that
-is read; the embedding is not projected, since it is learnt. As in the public code, the state of a
-cell that has halted moves on and is attended to.
+is read; with `rest=true`, a cell that has not halted by then pays out its last state in full (the
+public codes drop what is left of 1), outside the ponder cost; the embedding is not projected, since
+it is learnt. As in the public codes, and not in the paper, the state of a cell that has halted
+moves on and is attended to.
 
 B batch, S sequence (prefix + cells), D width.
 """
@@ -24,6 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from tinyreason.act import act_step, sinusoids
+from tinyreason.errors import UserError
 from tinyreason.layers import Linear
 from tinyreason.models.base import LoopConfig, Read, RecursiveModel
 from tinyreason.models.convolutions import ConvLayer
@@ -42,6 +45,12 @@ class UniversalConfig(LoopConfig):
     rest: bool  # what is not paid out at the end is, as the last state
 
     one_segment: ClassVar[bool] = True
+
+    def check_together(self, prefix: str) -> None:
+        if self.width % 2:
+            raise UserError(
+                f"{prefix}width={self.width} must be even: half are sines, half cosines"
+            )
 
 
 class Ponder(NamedTuple):
@@ -79,14 +88,19 @@ class Universal(RecursiveModel):
         s = self.placed(state.s, t)
         step = act_step(self.leaving(s), state.total, self.config.threshold)
         s = self.core(s)
-        share = step.share[..., None].to(s.dtype)
-        before = state.out if self.config.output == "sum" else (1 - share) * state.out
+        out = self.paid(state.out, step.share, s)
         remainder, updates = state.remainder + step.remainder, state.updates + step.ran
-        return Ponder(before + share * s, s, step.total, remainder, updates)
+        return Ponder(out, s, step.total, remainder, updates)
+
+    def paid(self, out: Tensor, share: Tensor, s: Tensor) -> Tensor:
+        """`out` (B S D) after the `share` (B S) of the state."""
+        share = share[..., None].to(s.dtype)
+        before = out if self.config.output == "sum" else (1 - share) * out
+        return before + share * s
 
     def placed(self, s: Tensor, t: int) -> Tensor:
         """With the place of each cell and the number of the recursion."""
-        number = self.signal(torch.tensor([t], device=s.device))
+        number = self.signal(torch.full((1,), t, device=s.device))
         return s + (self.places + number).to(s.dtype)
 
     def leaving(self, s: Tensor) -> Tensor:
@@ -96,8 +110,7 @@ class Universal(RecursiveModel):
     def read(self, state: Ponder) -> Read:
         if not self.config.rest:
             return Read(*self.heads(state.out))
-        owed = (1 - state.total)[..., None].to(state.s.dtype)
-        return Read(*self.heads(state.out + owed * state.s))
+        return Read(*self.heads(self.paid(state.out, 1 - state.total, state.s)))
 
     def penalties(self, state: Ponder) -> dict[str, Tensor]:
         return {"ponder": self.config.ponder * (state.updates + state.remainder).mean(-1)}
