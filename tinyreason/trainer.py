@@ -61,6 +61,9 @@ class Training(Options):
         gradient = make_gradient(self.gradient, self.model.cycle)
         make_depth(self.depth, self.model.recursions, gradient, self.steps)  # or says why not
         refuse_truncated(self.model, gradient)
+        if self.model.drops_cells and not gradient.plain:
+            works = f"gradient.name={self.gradient.name} works on states of numbers alone"
+            raise UserError(f"{works}; with model.name={self.model.name} use gradient=bptt")
         if self.gradient.searches and self.model.one_segment:
             halts = f"model.name={self.model.name} halts by itself and settles nowhere"
             raise UserError(f"{halts}; use gradient.search=recur")
