@@ -133,13 +133,33 @@ def test_a_bias_is_moved_against_the_shares_after_each_step_and_is_averaged_and_
     assert torch.equal(resumed.model.bias, bias)
 
 
-def test_a_bad_step_leaves_the_bias():
+def test_a_bad_step_leaves_the_bias_and_what_its_cells_chose_is_forgotten():
     trainer = tiny.steps(trainer_of("model=mixture_token", "model.balance=loss_free"), 2)
     before = trainer.model.bias.clone()
     with torch.no_grad():
         trainer.model.router[0, 0] = torch.nan
     trainer.step()
     assert torch.equal(trainer.model.bias, before)
+    assert not trainer.model.counts.any()
+
+
+def test_micro_batches_move_the_bias_by_the_shares_of_the_whole_batch():
+    words = ("model=mixture_token", "model.balance=loss_free", "model.z=0")
+    whole, parts = (tiny.steps(trainer_of(*words, *more), 3) for more in ((), ("micro_batch=4",)))
+    assert whole.model.bias.any()
+    assert torch.equal(whole.model.bias, parts.model.bias)
+
+
+@pytest.mark.parametrize("name", ["mixture", "mixture_token"])
+@pytest.mark.parametrize(
+    "words",
+    [("gradient=phantom", "gradient.recursions=3"), ("gradient=implicit", "model.recursions=1")],
+)
+def test_a_gradient_that_mixes_states_is_refused_in_one_line(name, words):
+    """Which cells run is no number."""
+    words = [f"model={name}", "scale=small", "task=sudoku", *words]
+    with pytest.raises(UserError, match=r"states of numbers alone; with model\.name=mixture"):
+        training_config(tiny.composed(words))
 
 
 def test_leaving_cells_out_saves_the_work_of_them():

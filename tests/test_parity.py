@@ -215,6 +215,8 @@ WRONG = [
     ("mor_expert", "own_kv/selected2", "decisions"),
     ("mor_token", "sigmoid/out", "states"),
     ("mor_token", "loss_free/ratio", "decisions"),
+    ("mor_token", "own_kv/probabilities", "states"),
+    ("mor_token", "shared_kv/grad/router", "gradients"),
     ("mor_token_batch", "shared_kv/balancing_loss", "losses"),
     ("deq", "anderson/m3_tau0.8/queries", "states"),
     ("deq", "anderson/rel/nstep", "decisions"),

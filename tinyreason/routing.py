@@ -57,6 +57,8 @@ def no_store(core: Core, x: Tensor, kv: str) -> Tensor:
 def run(core: Core, x: Tensor, chosen: Chosen, kv: str, store: Tensor) -> Tensor:
     """The core on the chosen cells of x (B S D), (B k D). `store`: that of the first recursion."""
     h = picked(x, chosen.places)
+    if kv == "own" and chosen.real is None:
+        return core(h, chosen.places)
     for layer, block in enumerate(core.blocks):
         known = None if kv == "own" else store[:, layer]
         h = block.around_mix(

@@ -7,21 +7,21 @@ import torch
 from torch import Tensor
 
 from tinyreason import earlier
-from tinyreason.depth import DepthConfig, DepthRule, generator_of, make_depth
+from tinyreason.combinations import refuse_combinations
+from tinyreason.depth import DepthConfig, generator_of, make_depth
 from tinyreason.ema import EMA
-from tinyreason.errors import UserError
 from tinyreason.feed import Feed, Stream
 from tinyreason.gradient import GradientConfig, make_gradient
 from tinyreason.halting import HaltingConfig, make_halting
 from tinyreason.layers import Core
 from tinyreason.losses import CROSS_ENTROPIES, Loss, cross_entropy_of, total
 from tinyreason.metrics import Meter, Metric, tally
-from tinyreason.models import MODELS, ModelConfig, Read, RecursiveModel, make_model, parameter_count
+from tinyreason.models import ModelConfig, Read, RecursiveModel, make_model, parameter_count
 from tinyreason.noise import StepNoise
 from tinyreason.nonfinite import BadSteps, only_if
 from tinyreason.objective import judged_segment
 from tinyreason.optim import OptimConfig, Optimizers
-from tinyreason.options import Options, chosen, option
+from tinyreason.options import Options, option
 from tinyreason.puzzle import Batch, Facts
 from tinyreason.puzzle_embedding import rows_by_name
 from tinyreason.recursion import Depth
@@ -29,7 +29,7 @@ from tinyreason.run import checkpoint
 from tinyreason.run.deterministic import repeats
 from tinyreason.run.machine import machine_of, peak_memory, versions
 from tinyreason.segment import Carry, Trace, detached
-from tinyreason.supervision import SUPERVISIONS, SupervisionConfig, make_supervision
+from tinyreason.supervision import SupervisionConfig, make_supervision
 
 
 @dataclass
@@ -52,41 +52,7 @@ class Training(Options):
     micro_batch: int | None = option(least=1)
 
     def check_together(self, prefix: str) -> None:
-        model = chosen(MODELS, "model.name", self.model.name)
-        supervision = chosen(SUPERVISIONS, "supervision.name", self.supervision.name)
-        if supervision.needs_gate and not model.gates:
-            gated = ", ".join(name for name, one in MODELS.items() if one.gates)
-            needs = f"supervision={self.supervision.name} needs a model with a gate (model={gated})"
-            raise UserError(f"{needs}; with model.name={self.model.name} use supervision=last")
-        gradient = make_gradient(self.gradient, self.model.cycle)
-        depth = make_depth(self.depth, self.model.recursions, gradient, self.steps)
-        refuse_truncated(self.model, depth)
-        if supervision.chains != model.chains:
-            chained = "has several chains" if model.chains else "has one chain"
-            use = "winner" if model.chains else "last"
-            raise UserError(f"model.name={self.model.name} {chained}; use supervision={use}")
-        if self.model.drops_cells and not gradient.plain:
-            works = f"gradient.name={self.gradient.name} works on states of numbers alone"
-            raise UserError(f"{works}; with model.name={self.model.name} use gradient=bptt")
-        if self.model.one_segment and not gradient.plain:
-            halts = f"model.name={self.model.name} adds up what it reads and settles nowhere"
-            raise UserError(f"{halts}; with gradient.name={self.gradient.name} use gradient=bptt")
-        if self.model.one_segment and self.halting.segments > 1:
-            halts = f"model.name={self.model.name} halts for good within a segment"
-            raise UserError(f"{halts}; use halting=single")
-        if supervision.two_depths and not gradient.plain:
-            with_it = f"supervision={self.supervision.name} unrolls every recursion"
-            raise UserError(f"{with_it}; with gradient.name={self.gradient.name} use gradient=bptt")
-
-
-def refuse_truncated(model: ModelConfig, depth: DepthRule) -> None:
-    """Raise UserError for a gradient that does not reach all that such a model learns."""
-    if model.whole_gradient and not depth.whole_gradient:
-        learns = f"model.name={model.name} learns something for each of its recursions"
-        raise UserError(
-            f"{learns}, and the gradient may reach the last ones alone; "
-            "use gradient=bptt depth=fixed"
-        )
+        refuse_combinations(self)
 
 
 TABLE = "encoder.puzzles.table"

@@ -44,5 +44,21 @@ SYSTEMS = (
         ("zoo/mor_token", "zoo/mor_token_batch"),
     ),
     model("OpenMythos", "github.com/kyegomez/OpenMythos", "openmythos", ("zoo/openmythos",)),
+    model("Parcae", "2604.12946", "parcae", ("zoo/parcae", "zoo/parcae_sampler")),
+    model("Winner takes all", "2601.19085", "wta", ("zoo/wta",)),
+    System(
+        "Deep equilibrium",
+        "1909.01377",
+        ("experiment=deq",),
+        "gradient/equilibrium.py",
+        ("zoo/deq",),
+    ),
+    System(
+        "Loss window",
+        "2311.12424",
+        ("model=looped", "gradient=last", "supervision=window"),
+        "models/looped.py",
+        ("zoo/looped_window",),
+    ),
     model("Deep thinking", "2202.05826", "deep_thinking", ("zoo/deep_thinking",)),
 )

@@ -129,6 +129,7 @@ def of_token(recording: Recording, mode: str) -> dict[str, float]:
     return {
         "states": max(
             absolute(state.z, recording.tensor(f"{of}out")),
+            absolute(model.scored(x)[1], recording.tensor(f"{of}probabilities")),
             absolute(state.weight, weights_of(recording, of)),
         ),
         "losses": max(relative(loss, recording.tensor(f"{of}loss")), *parts),
@@ -138,7 +139,7 @@ def of_token(recording: Recording, mode: str) -> dict[str, float]:
         ),
         "decisions": max(
             absolute(state.depth, recording.tensor(f"{of}depth")),
-            absolute(model.counts / model.counts.sum(), recording.tensor(f"{of}ratio").float()),
+            absolute(model.counts, cells_of(recording, of)),
         ),
     }
 
@@ -147,6 +148,13 @@ def weights_of(recording: Recording, of: str) -> Tensor:
     """The recorded probability of the depth that each cell chose."""
     depth = recording.tensor(f"{of}depth").long()
     return recording.tensor(f"{of}probabilities").gather(-1, depth[..., None])[..., 0]
+
+
+def cells_of(recording: Recording, of: str) -> Tensor:
+    """How many cells chose each depth: the recorded shares of all, which are rounded."""
+    exact = recording.tensor(f"{of}ratio").double() * recording.tensor(f"{of}depth").numel()
+    whole = exact.round()
+    return torch.where((exact - whole).abs() < 1e-4, whole, exact)
 
 
 @torch.no_grad()

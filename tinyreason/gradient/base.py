@@ -17,11 +17,6 @@ class GradientConfig(Options):
 
     name: str  # in GRADIENTS
 
-    @property
-    def searches(self) -> bool:
-        """It looks for a fixed point in a way of its own."""
-        return False
-
 
 class Gradient(ABC):
     """Abstract. How many recursions carry gradient, and how the states of those come about."""

@@ -62,7 +62,8 @@ class MixtureToken(RecursiveModel):
         self.core = make_core(config, facts, style=STYLE)
         self.router = nn.Parameter(STD * torch.randn(config.recursions, config.width))
         self.register_buffer("bias", torch.zeros(config.recursions))
-        self.register_buffer("counts", torch.zeros(config.recursions))
+        # cells of each depth since the last step
+        self.register_buffer("counts", torch.zeros(config.recursions), persistent=False)
 
     def start(self, x: Tensor, noise: Noise) -> Delayed:
         none = torch.zeros_like(x[..., 0], dtype=torch.float32)
@@ -82,9 +83,7 @@ class MixtureToken(RecursiveModel):
 
     def routed(self, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Weight and depth of each cell (B S), and the losses (B,)."""
-        logits = h.float() @ self.router.T / self.config.temperature
-        scores = logits.softmax(-1) if self.config.gate == "softmax" else logits.sigmoid()
-        scores = self.config.alpha * scores
+        logits, scores = self.scored(h)
         depth = (scores.detach() + self.bias).argmax(-1)
         weight = scores.gather(-1, depth[..., None])[..., 0]
         loss = self.config.z * logits.logsumexp(-1).square().mean()
@@ -92,8 +91,16 @@ class MixtureToken(RecursiveModel):
             loss = loss + self.config.balance_weight * balance(scores, depth)
         return weight, depth, loss.expand(len(h))
 
+    def scored(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        """(B S R) logits of the router, and what it weighs the depths with."""
+        logits = h.float() @ self.router.T / self.config.temperature
+        scores = logits.softmax(-1) if self.config.gate == "softmax" else logits.sigmoid()
+        return logits, self.config.alpha * scores
+
     def chosen(self, running: Tensor) -> Chosen:
-        """As many places in each row as the fullest has; all, where shapes are all that matters."""
+        """As many places in each row as the fullest has, for which the host waits; all of them
+        where shapes are all that matters.
+        """
         most = running.shape[1] if self.static else int(running.sum(1).max())
         first = running.long().argsort(dim=1, descending=True, stable=True)[:, : max(1, most)]
         places = first.sort().values
@@ -105,7 +112,7 @@ class MixtureToken(RecursiveModel):
         return {"router": state.losses}
 
     def adjusted(self) -> list[Tensor]:
-        return [self.bias, self.counts]
+        return [self.bias]  # not the counts: those of a bad step are forgotten too
 
     @torch.no_grad()
     def adjust(self) -> None:
