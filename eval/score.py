@@ -82,6 +82,7 @@ def metrics(attempt: Attempt, rows: Rows, task: Task) -> dict:
         "exact_accuracy": float(solved.mean()),
         "exact_low": interval.low,
         "exact_high": interval.high,
+        "answer_loss": float(attempt.loss.mean()),
         "cell_accuracy": float(attempt.cells[:, -1].mean()),
         "blank_accuracy": float(right[task.blanks(inputs) & scored].mean()),
         **{f"{name}_rate": float(kept.mean()) for name, kept in checks.items()},

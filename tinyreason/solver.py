@@ -13,11 +13,12 @@ from torch import Tensor
 from tinyreason.exits import EXITS, POOLS, Exit, Watch, cells_of
 from tinyreason.gradient import Gradient
 from tinyreason.halting import Halting
+from tinyreason.losses import judge, mean_of_scored, softmax
 from tinyreason.metrics import cell_accuracy, exact
 from tinyreason.models import Read, RecursiveModel
 from tinyreason.noise import PuzzleNoise
 from tinyreason.options import Options, option
-from tinyreason.puzzle import Batch, Facts, Rows
+from tinyreason.puzzle import IGNORE, Batch, Facts, Rows
 from tinyreason.recursion import Depth, unroll
 from tinyreason.segment import Carry, Trace, segment
 
@@ -51,6 +52,7 @@ class Attempt:
     exact: np.ndarray  # (N, K) bool, after each segment
     cells: np.ndarray  # (N, K) float32, share of cells right after each segment
     wants: np.ndarray  # (N, K) bool, the head says finished
+    loss: np.ndarray  # (N,) float32, mean cross-entropy of the scored cells at the last answer
     exit_exact: np.ndarray  # (N,) bool, where the puzzle may leave the recursion
     exit_recursions: np.ndarray  # (N,) int64, until then; 0 where no exit was asked for
     exited: np.ndarray  # (N,) bool, before the last recursion
@@ -75,6 +77,7 @@ def empty_attempt(puzzles: int, cells: int, segments: int) -> Attempt:
         exact=np.zeros(each, bool),
         cells=np.zeros(each, np.float32),
         wants=np.zeros(each, bool),
+        loss=np.zeros(puzzles, np.float32),
         exit_exact=np.zeros(puzzles, bool),
         exit_recursions=np.zeros(puzzles, np.int64),
         exited=np.zeros(puzzles, bool),
@@ -198,13 +201,17 @@ class Solver:
     ) -> None:
         """Write down what the busy slots answered, for the segments after this one too."""
         answer, labels = read.answer, carry.batch.labels
-        found = answer, read.halt[:, 0], exact(answer, labels), cell_accuracy(answer, labels), wants
-        answers, halts, exacts, cells, wanted = (
+        (cells,) = judge(softmax, [read], labels, carry.segments).cells
+        loss = mean_of_scored(cells, labels != IGNORE)
+        right = exact(answer, labels), cell_accuracy(answer, labels)
+        found = answer, read.halt[:, 0], *right, wants, loss
+        answers, halts, exacts, cells, wanted, losses = (
             tensor.cpu().numpy()[slots.busy] for tensor in found
         )
         puzzles, had = slots.puzzles[slots.busy], slots.segments[slots.busy]
         results.answers[puzzles] = answers
         results.halt_logits[puzzles] = halts
+        results.loss[puzzles] = losses
         results.segments[puzzles] = had + 1
         later = np.arange(self.segments) >= had[:, None]
         for field, value in (
