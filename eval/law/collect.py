@@ -93,6 +93,7 @@ def parameters(model: RecursiveModel, facts: Facts) -> tuple[int, int]:
         for count, grad in zip(used, grads, strict=True):
             if grad is not None:
                 count += grad != 0
+        state = type(new)(*(z.detach() for z in new))
     least = 2 if recursions > 1 else 1
     repeated = sum(int((count >= least).sum()) for count in used)
     return sum(p.numel() for p in own.values()) - repeated, repeated
