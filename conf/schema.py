@@ -80,6 +80,7 @@ class SolveConfig:
     max_puzzles: int | None
     segments: int | None
     recursions: int | None
+    starts: int | None
     exit: str | None
     threshold: float | None
     pool: str | None

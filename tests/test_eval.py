@@ -64,7 +64,8 @@ def attempt_of(answers: np.ndarray, *more: np.ndarray) -> Attempt:
     """Without an exit, and a loss of 0."""
     count = len(answers)
     none = np.zeros(count, bool)
-    return Attempt(answers, *more, np.zeros(count), none, np.zeros(count, int), none)
+    loss, moved, taken = np.zeros(count), np.zeros((count, 1)), np.zeros(count, int)
+    return Attempt(answers, *more, loss, moved, none, taken, none)
 
 
 def sizes_seen(one: Solver) -> list[int]:

@@ -1,6 +1,7 @@
 """Where an evaluation may leave the recursion: reference (trajectories by hand), invariants."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from conf.schema import training_config
 from data.registry import load_task
 from eval.score import brief, metrics
 from eval.speed import random_trainer
+from eval.starts import best_of
 from tests import tiny
 from tests.test_train import TASKS
 from tinyreason.errors import UserError
@@ -226,3 +228,31 @@ def test_every_model_is_watched_at_every_depth(name):
         found = watched(model, tiny.batch(), total)
         assert set(found) == {"token_correlation", "relative_residual", "same_answer"}
         assert all(math.isfinite(value) for value in found.values())
+
+
+# ---- several starts
+
+
+def test_the_start_that_moves_least_answers(run):
+    trained = load(run, device="cpu")
+    solver = trained.solver(5, False, 3)
+    task, splits = load_task(trained.config.task)
+    rows = splits["test"].rows()
+    attempt, exact = best_of(solver, rows, task.facts, 3)
+    alone = [replace(solver, start=start)(rows, task.facts) for start in range(3)]
+    left = np.stack([one.moved[:, 2:].mean(1) for one in alone])
+    assert len(set(left.argmin(0).tolist())) > 1, "the test needs starts that differ"
+    for puzzle, best in enumerate(left.argmin(0)):
+        assert np.array_equal(attempt.answers[puzzle], alone[best].answers[puzzle])
+    assert np.array_equal(exact, np.stack([one.exact[:, -1] for one in alone]))
+    again = replace(solver, batch=6)(rows, task.facts)
+    assert np.allclose(alone[0].moved, again.moved, atol=1e-4)
+
+
+def test_starts_that_do_not_differ_are_refused():
+    trainer = random_trainer(tiny.config("task=sudoku", "scale=small", "task.side=4", "batch=4"))
+    model, how = trainer.model, (trainer.depth.full, trainer.gradient, trainer.halting)
+    rows = trainer.feed.stream.rows(0, 4)
+    for segments, said in ((2, "starts every puzzle alike"), (1, "use segments=2 or more")):
+        with pytest.raises(UserError, match=said):
+            best_of(Solver(model, *how, segments, False, 4, tiny.CPU), rows, trainer.feed.facts, 2)

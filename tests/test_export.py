@@ -353,7 +353,7 @@ def test_more_or_fewer_keys_are_refused(copy):
             if change == "more":
                 holder["_target_"] = "os.system"
             else:
-                del holder[max(holder)]
+                del holder[min(holder)]  # the newest may be missing, in what earlier versions wrote
             (copy / exported.CONFIG).write_text(json.dumps(stated))
             assert refusal(loaded, copy).startswith(str(copy)), (part, change)
 

@@ -38,6 +38,11 @@ class EvalConfig(Options):
     exit_pool: str = option(choices=POOLS)  # over the cells of a puzzle
 
 
+# between the numbers of a puzzle in two starts: a prime above the puzzles of any evaluation, and
+# small, since a generator on the CPU looks at 32 bits
+STRIDE = 1_000_003
+
+
 def nobody(finished: int) -> None:
     """Hears nothing."""
 
@@ -53,6 +58,8 @@ class Attempt:
     cells: np.ndarray  # (N, K) float32, share of cells right after each segment
     wants: np.ndarray  # (N, K) bool, the head says finished
     loss: np.ndarray  # (N,) float32, mean cross-entropy of the scored cells at the last answer
+    # (N, K) float32, how far the logits of a cell moved in each segment, on average; 0 in the first
+    moved: np.ndarray
     exit_exact: np.ndarray  # (N,) bool, where the puzzle may leave the recursion
     exit_recursions: np.ndarray  # (N,) int64, until then; 0 where no exit was asked for
     exited: np.ndarray  # (N,) bool, before the last recursion
@@ -78,6 +85,7 @@ def empty_attempt(puzzles: int, cells: int, segments: int) -> Attempt:
         cells=np.zeros(each, np.float32),
         wants=np.zeros(each, bool),
         loss=np.zeros(puzzles, np.float32),
+        moved=np.zeros(each, np.float32),
         exit_exact=np.zeros(puzzles, bool),
         exit_recursions=np.zeros(puzzles, np.int64),
         exited=np.zeros(puzzles, bool),
@@ -126,6 +134,7 @@ class Solver:
     batch: int
     device: torch.device
     exit: Exit | None = None
+    start: int = 0  # of those that a model draws: another number, other random numbers
 
     @torch.no_grad()
     def __call__(self, rows: Rows, facts: Facts, done: Callable[[int], None] = nobody) -> Attempt:
@@ -141,8 +150,10 @@ class Solver:
         batch = self.upload(rows, facts, slots.puzzles)
         carry = Carry.fresh(self.model, batch).refill(batch)
         watch = Watch(self.exit) if self.exit else None
+        before = None  # logits of each slot after the segment before (B S V)
         while slots.busy.any():
-            noise = PuzzleNoise(slots.segments.tolist(), slots.puzzles.tolist())
+            numbers = slots.puzzles + STRIDE * self.start
+            noise = PuzzleNoise(slots.segments.tolist(), numbers.tolist())
             if watch:
                 trace = self.watched(carry, noise, watch, slots, results)
             else:
@@ -151,6 +162,8 @@ class Solver:
             read = trace.reads[-1]
             wants = self.halting.wants(read)
             self.record(results, slots, carry, read, wants)
+            self.record_moves(results, slots, before, read.logits)
+            before = read.logits
             finished = slots.advance(wants.cpu().numpy() if self.halt else None)
             done(int(finished.sum()))
             if finished.any() and slots.busy.any():
@@ -195,6 +208,15 @@ class Solver:
     def upload(self, rows: Rows, facts: Facts, which: np.ndarray) -> Batch:
         """The puzzles `which` on the device."""
         return Batch.of(Rows(*(field[which] for field in rows)), facts, self.device)
+
+    def record_moves(
+        self, results: Attempt, slots: Slots, before: Tensor | None, logits: Tensor
+    ) -> None:
+        """Write down how far the logits moved, where a puzzle has had a segment before."""
+        later = slots.busy & (slots.segments > 0)
+        if before is not None and later.any():
+            moved = (logits - before).float().norm(dim=-1).mean(-1).cpu().numpy()
+            results.moved[slots.puzzles[later], slots.segments[later]] = moved[later]
 
     def record(
         self, results: Attempt, slots: Slots, carry: Carry, read: Read, wants: Tensor
