@@ -40,6 +40,8 @@ UNTIED = {  # what a stack without loops has
     "sharing": "cycle",
     "injection": "none",
     "start": "x",
+    "norms": "pre",
+    "residual": 1,
     "loop_norm": False,
     "lanes": 1,
     "iteration_embedding": False,

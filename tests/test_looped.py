@@ -8,6 +8,7 @@ from tests import tiny
 from tests.zoo.looped import StandardNormal
 from tinyreason.errors import UserError
 from tinyreason.lanes import Lanes
+from tinyreason.layers import Norm
 from tinyreason.models import RecursiveModel, make_model, parameter_count
 from tinyreason.noise import NoNoise
 from tinyreason.puzzle import Facts
@@ -265,3 +266,23 @@ def test_alike_layers_cost_nothing_and_opposite_ones_twice_the_weight():
     assert penalty[0].item() == pytest.approx(1)
     penalty.sum().backward()
     assert blocks[0].mix.qkv.weight.grad is not None
+
+
+@pytest.mark.parametrize("norms", ["post", "pre", "sandwich", "branch"])
+def test_norms_stand_where_they_are_asked_for_and_residuals_are_scaled(norms):
+    model = tiny.model("transformer", norms=norms, layers=1)
+    around = model.core.blocks[0].around_mix
+    stands = {
+        part: isinstance(getattr(around, part), Norm) for part in ("before", "branch", "after")
+    }
+    assert stands == {
+        "before": norms != "post",
+        "branch": norms == "branch",
+        "after": norms in ("post", "sandwich"),
+    }
+    x = model.encode(tiny.batch())
+    silent = tiny.model("transformer", norms=norms, layers=1, residual=0.0)
+    found = silent.core(x)
+    for part in (silent.core.blocks[0].around_mix, silent.core.blocks[0].around_mlp):
+        x = part.after(x)
+    assert torch.equal(found, x)  # nothing was added

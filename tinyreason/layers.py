@@ -38,6 +38,7 @@ class Style(NamedTuple):
     """How the blocks of a paper differ from TRM's."""
 
     norms: str = "post"  # where they stand, a name in PLACEMENTS
+    residual: float = 1.0  # what a layer adds is multiplied by it
     weighted: bool = False  # norms have a learned weight
     eps: float = EPS  # of the norms
     rotary: str = "halves"  # which pairs are turned, a name in PAIRS
@@ -136,6 +137,9 @@ def make_block(
         mixing = TokenMixer(length, inner)
         if style.norms == "post":  # as published, over the axis that is mixed
             around_mix = place(lambda: AcrossTokens(Norm(None, style.eps)))
+    if style.residual != 1:
+        for around in (around_mix, around_mlp):
+            around.branch = nn.Sequential(around.branch, Scaled(style.residual))
     return Block(mixing, MLPS[style.mlp](width, inner), around_mix, around_mlp)
 
 
@@ -292,6 +296,17 @@ class Norm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.rms_norm(x.float(), x.shape[-1:], self.weight, self.eps).to(x.dtype)
+
+
+class Scaled(nn.Module):
+    """What a layer adds, made smaller (or larger)."""
+
+    def __init__(self, scale: float):
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.scale * x
 
 
 class AcrossTokens(nn.Module):

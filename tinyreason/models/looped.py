@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from tinyreason.errors import UserError
 from tinyreason.lanes import Lanes
-from tinyreason.layers import Linear, Norm, Style
+from tinyreason.layers import PLACEMENTS, Linear, Norm, Style
 from tinyreason.models.base import LoopConfig, LoopState, Read, RecursiveModel, make_core
 from tinyreason.noise import Noise
 from tinyreason.options import option
@@ -46,6 +46,8 @@ class LoopedConfig(LoopConfig):
     sigma: float = option(least=0)  # deviation of start=normal
     embedding_scale: float | None = option(least=0)  # of what is embedded; None: sqrt(D)
     loop_norm: bool  # a norm of what each loop comes to
+    norms: str = option(choices=tuple(PLACEMENTS))  # where they stand in a layer
+    residual: float = option(least=0)  # what a layer adds is multiplied by it
     lanes: int = option(least=1, most=64)  # N
     iteration_embedding: bool  # a learned vector for each loop
     similarity: float = option(least=0)  # weight of a penalty on layers that differ from the next
@@ -81,10 +83,11 @@ class Looped(RecursiveModel):
     def __init__(self, config: LoopedConfig, facts: Facts, dtype: torch.dtype):
         super().__init__(config, facts, dtype, scale=config.embedding_scale, tied=True)
         D, loops, ends = config.width, config.recursions, config.sharing.startswith(ENDS)
+        style = STYLE._replace(norms=config.norms, residual=config.residual)
         self.prelude, self.coda = (
-            make_core(config, facts, 1, STYLE) if ends else nn.Identity() for _ in range(2)
+            make_core(config, facts, 1, style) if ends else nn.Identity() for _ in range(2)
         )
-        self.core = make_core(config, facts, style=STYLE)
+        self.core = make_core(config, facts, style=style)
         self.adapter = fed_alone(D) if config.injection == "linear" else None
         self.loop_norm = Norm(D, STYLE.eps) if config.loop_norm else nn.Identity()
         self.lanes = Lanes(config.lanes, loops) if config.lanes > 1 else None
