@@ -242,7 +242,8 @@ def test_equilibria_train_and_resume_bitwise_with_every_search(scheme, name):
 
 def test_the_work_of_a_search_is_known():
     """All of its calls, whatever its tolerance."""
-    words = ("task=sudoku", "scale=small", "experiment=deq", "device=cpu")
+    words = ("task=sudoku", "scale=small", "experiment=deq", "device=cpu", "model.width=16")
+    words += ("task.side=4", "model.recursions=4", "model.layers=1", "gradient.iterations=3")
     found = []
     for more in ((), ("gradient.tolerance=1e-3",)):
         config = tiny.config(*words, *more)

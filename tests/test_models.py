@@ -228,7 +228,7 @@ def test_attention_without_positions_cannot_tell_cells_apart_and_rotary_can():
 @pytest.mark.parametrize("mix", ["attention", "mixer"])
 def test_shapes(name, mix):
     model, batch = tiny.model(name, mix=mix, positions="none"), tiny.batch()
-    state, (read,), penalties = tiny.segment(model, batch, DEPTH)
+    state, (read,), _, penalties = tiny.segment(model, batch, DEPTH)
     assert penalties == {}
     assert all(z.shape == (4, 18, 16) for z in state)
     assert read.logits.shape == (4, 16, 6)
@@ -242,7 +242,7 @@ def test_the_answer_is_read_off_the_first_latent_without_the_prefix():
     model, batch = tiny.model(), tiny.batch()
     with torch.no_grad():
         model.heads.halt.weight.normal_()
-    state, (read,), _ = tiny.segment(model, batch, DEPTH)
+    state, (read,), *_ = tiny.segment(model, batch, DEPTH)
     torch.testing.assert_close(read.logits, (state.z_H @ model.heads.answer.weight.T)[:, 2:])
     torch.testing.assert_close(read.halt, state.z_H[:, 0] @ model.heads.halt.weight.T - 5)
 
@@ -270,7 +270,7 @@ def test_bf16_is_close_to_float32_and_its_weights_stay_float32(name):
     batch, reads = tiny.batch(8), {}
     for dtype in ("float32", "bfloat16"):
         model = tiny.model(name, dtype=dtype, width=64)
-        state, (reads[dtype],), _ = tiny.segment(model, batch, DEPTH)
+        state, (reads[dtype],), *_ = tiny.segment(model, batch, DEPTH)
         assert all(z.dtype == getattr(torch, dtype) for z in state)
         assert reads[dtype].halt.dtype == torch.float32
         (reads[dtype].logits.float().square().mean() + reads[dtype].halt.mean()).backward()
@@ -329,7 +329,7 @@ def test_a_model_that_cannot_be_is_refused_in_one_line(changes, words):
 
 def test_without_prefix_and_embedding_the_first_cell_says_whether_to_halt():
     model = tiny.model(prefix=0, puzzle_embedding=False)
-    state, (read,), _ = tiny.segment(model, tiny.batch(), DEPTH)
+    state, (read,), *_ = tiny.segment(model, tiny.batch(), DEPTH)
     assert isinstance(read, Read)
     assert state.z_H.shape == (4, 16, 16)
     assert read.logits.shape == (4, 16, 6)

@@ -142,7 +142,7 @@ def assert_same(model, scheme, hand):
     with torch.no_grad():  # somewhere in the middle of a puzzle, where all latents differ
         begun = tiny.segment(model, batch, Depth(H, 1)).state
     depth = Depth(H * L, scheme.tracked(H * L))
-    state, (read,), _ = tiny.segment(model, batch, depth, begun, scheme)
+    state, (read,), *_ = tiny.segment(model, batch, depth, begun, scheme)
     found = gradients(model, state, read)
     latents = hand(model, begun, model.encode(batch))
     expected_read = model.read(latents)
@@ -179,7 +179,7 @@ def test_the_schemes_differ_in_their_gradients_and_not_in_their_outputs(name):
     batch = some_batch()
     seen = []
     for tracked in range(1, H * L + 1):
-        state, (read,), _ = tiny.segment(model, batch, Depth(H * L, tracked))
+        state, (read,), *_ = tiny.segment(model, batch, Depth(H * L, tracked))
         seen.append((read.logits.detach(), gradients(model, state, read)["encoder.tokens"]))
     assert all(torch.equal(logits, seen[0][0]) for logits, _ in seen)
     for (_, shorter), (_, longer) in pairwise(seen):
