@@ -9,6 +9,7 @@ from tests import tiny
 from tinyreason.chains import POLICIES, carried, of_chain
 from tinyreason.errors import UserError
 from tinyreason.losses import smoothed, softmax
+from tinyreason.noise import NoNoise
 from tinyreason.recursion import Depth
 
 SMALL = ("task=sudoku", "scale=small", "task.side=4", "batch=6", "device=cpu", "optim.warmup=2")
@@ -23,7 +24,7 @@ def trainer_of(*words: str):
 def test_one_chain_is_trm_bit_for_bit():
     wta, trm = tiny.model("wta", chains=1), tiny.model()
     shared = {k: v for k, v in trm.state_dict().items() if not k.startswith("start_")}
-    starts = {"start_H": trm.start_z_H, "start_L": trm.start_z_L[None]}
+    starts = {"start_H": trm.start_z_H, "start_L": trm.start_z_L[None], "wins": wta.wins}
     wta.load_state_dict(shared | starts)
     batch, depth = tiny.batch(), Depth(4, 2)
     found, expected = (tiny.segment(model, batch, depth) for model in (wta, trm))
@@ -37,7 +38,9 @@ def test_each_chain_is_as_if_alone():
     for chain in range(3):
         alone = tiny.model("wta", chains=1)
         state = model.state_dict()
-        alone.load_state_dict(state | {"start_L": state["start_L"][chain : chain + 1]})
+        one = slice(chain, chain + 1)
+        own = {"start_L": state["start_L"][one], "wins": state["wins"][one]}
+        alone.load_state_dict(state | own)
         found = tiny.segment(alone, batch, Depth(4, 2)).state
         torch.testing.assert_close(found.z_L[:, 0], whole.z_L[:, chain])
 
@@ -53,10 +56,16 @@ def test_the_best_chain_alone_is_trained_and_its_answer_carried_on():
     assert (trainer.model.start_L.grad.abs().sum(-1) > 0).any()
 
 
-def test_an_evaluation_follows_one_chain():
-    model = tiny.model("wta", chains=4).eval()
-    state = tiny.segment(model, tiny.batch(), Depth(4, 2)).state
-    assert state.z_H.shape[1] == 1
+def test_an_evaluation_follows_the_chain_that_has_won_most_often():
+    trainer = tiny.steps(trainer_of("model=wta", "model.chains=4"), 6)
+    wins = trainer.model.wins
+    assert wins.sum() == 6 * 6
+    assert torch.equal(trainer.averaged.wins, wins)
+    model = trainer.model
+    x = model.encode(trainer.carry.batch)
+    start = model.eval().start(x, NoNoise())
+    assert start.z_L.shape[1] == 1
+    assert torch.equal(start.z_L[0, 0, 0], model.start_L[wins.argmax()])
 
 
 @pytest.mark.parametrize("policy", POLICIES)

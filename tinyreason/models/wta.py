@@ -6,7 +6,8 @@ Unusual in it:
   in all of them; z_L is each chain's own
 - an evaluation follows one chain
 
-Departures: starts are normal, not aligned with the first matrix; they are learned where the
+Departures: that chain is the one that has won most often, since one that never wins is not trained;
+starts are normal, not aligned with the first matrix; they are learned where the
 gradient reaches them (`gradient=bptt`), and else stay as drawn.
 
 B batch, K chains, S sequence (prefix + cells), D width.
@@ -15,6 +16,7 @@ B batch, K chains, S sequence (prefix + cells), D width.
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tinyreason.chains import POLICIES, carried
@@ -51,12 +53,15 @@ class WTA(RecursiveModel):
         self.start_H = tagged(nn.Parameter(truncated_normal((D,), 1.0)), decay=False)
         starts = truncated_normal((config.chains, D), 1.0)
         self.start_L = tagged(nn.Parameter(starts), decay=False)
+        self.register_buffer("wins", torch.zeros(config.chains))
 
     def start(self, x: Tensor, noise: Noise) -> State:
-        K = self.config.chains if self.training else 1
-        shape = (len(x), K, *x.shape[1:])
+        starts = self.start_L
+        if not self.training:
+            starts = starts.index_select(0, self.wins.argmax().view(1))
+        shape = (len(x), len(starts), *x.shape[1:])
         z_H = self.start_H.to(x.dtype).expand(shape)
-        return State(z_H, self.start_L[:K, None].to(x.dtype).expand(shape))
+        return State(z_H, starts[:, None].to(x.dtype).expand(shape))
 
     def recur(self, state: State, x: Tensor, t: int) -> State:
         z_H, z_L = (z.flatten(0, 1) for z in state)
@@ -73,7 +78,12 @@ class WTA(RecursiveModel):
     def chain_reads(self, state: State) -> list[Read]:
         return [Read(*self.heads(z)) for z in state.z_H.unbind(1)]
 
+    def adjusted(self) -> list[Tensor]:
+        return [self.wins]
+
     def followed(self, before: State, state: State, order: Tensor) -> State:
+        if self.training:
+            self.wins += F.one_hot(order[:, 0], len(self.wins)).sum(0)
         policies = (self.config.carry_H, self.config.carry_L)
         return State(
             *(carried(p, a, b, order) for p, a, b in zip(policies, before, state, strict=True))
