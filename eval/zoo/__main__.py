@@ -14,6 +14,7 @@ systems=   names as `plan` prints them; all by default
 lrs=       learning rates to try
 share=     of the budget, for each try
 seed=      of the runs
+out=       of the table; of a file that has one, the rest stays
 """
 
 import sys
@@ -78,7 +79,8 @@ def write(systems: list[System], own: dict) -> None:
     if path is None:
         print(text)
         return
-    path.write_text(text)
+    before = path.read_text() if path.is_file() else ""
+    path.write_text(table.placed(text, before))
     print(f"wrote {path}")
 
 

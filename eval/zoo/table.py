@@ -9,6 +9,7 @@ from eval.zoo import equal, sweep
 from eval.zoo.systems import System
 
 ROOT = Path(__file__).parents[2]
+MARKS = ("<!-- table: python -m eval.zoo table out=docs/zoo.md -->", "<!-- end of the table -->")
 HEAD = (
     "system",
     "paper",
@@ -28,6 +29,14 @@ def page(systems: list[System]) -> str:
     lines = [f"| {' | '.join(HEAD)} |", "|" + " --- |" * len(HEAD)]
     lines += [f"| {' | '.join(row(system))} |" for system in systems]
     return "\n".join(lines) + "\n"
+
+
+def placed(table: str, text: str) -> str:
+    """The table in the place of the one that stands between two marks in `text`."""
+    begin, end = MARKS
+    if begin not in text or end not in text:
+        return table
+    return f"{text.split(begin)[0]}{begin}\n{table}{end}{text.split(end, 1)[1]}"
 
 
 def row(system: System) -> list[str]:
