@@ -13,10 +13,11 @@ from eval.export import share
 from eval.load import open_run
 from eval.speed import random_trainer
 from tests import tiny
+from tests.marks import hostile
 from tests.test_train import TASKS
 from tests.tiny import steps
 from tinyreason.exported import write
-from tinyreason.models import make_model, parameter_count
+from tinyreason.models import MODELS, make_model, parameter_count
 from tinyreason.noise import NoNoise
 from tinyreason.puzzle import Facts
 from tinyreason.recursion import Depth
@@ -83,7 +84,7 @@ def test_a_trained_model_is_exported_and_answers_alike(name, tmp_path, monkeypat
     assert type(exported.config.model) is type(run.config.model)
 
 
-@pytest.mark.parametrize("name", tiny.NAMES)
+@pytest.mark.parametrize("name", [hostile(n, when=n not in MODELS) for n in tiny.NAMES])
 def test_its_cost_is_known_before_it_is_measured(name):
     trainer = trainer_of(name, *ATTENTION)
     trainer.model.static = True  # what it costs at most
