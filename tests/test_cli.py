@@ -20,6 +20,7 @@ from data import build
 from eval import solve
 from tests import tiny
 from tests.marks import hostile
+from tests.test_train import MADE_FOR, WITH
 from tinyreason.errors import UserError
 from tinyreason.options import Options, flat
 
@@ -215,8 +216,9 @@ def test_every_range_and_choice_is_of_a_key_that_there_is():
     seen = set()
     for axis, registry in AXES.items():
         for name in registry:
-            words = tiny.choice(name) if axis == "model" else ("model=ouro", f"{axis}={name}")
-            config = tiny.config(*words)
+            made_for = "trm" if axis == "depth" else MADE_FOR.get((axis, name), "ouro")
+            words = (f"model={made_for}", f"{axis}={name}", *WITH.get(name, ()))
+            config = tiny.config(*(tiny.choice(name) if axis == "model" else words))
             config.check()
             for part, field, key, limits in options_of(config):
                 assert key in flat(plain(config))

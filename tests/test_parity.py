@@ -46,6 +46,8 @@ ZOO = [
         "huginn_sampler",
     )
 ]
+# of a conversion, what became of some matrices alone was recorded
+MODELS_OF_ZOO = [path.stem for path in ZOO if not path.stem.startswith("rrt")]
 TRM = [path for path in FILES if path.stem.startswith("trm")]
 
 
@@ -266,7 +268,7 @@ def test_a_number_of_the_zoo_beyond_its_tolerance_is_noticed(name, key, group, t
 
 
 @pytest.mark.hostile
-@pytest.mark.parametrize("name", [path.stem for path in ZOO])
+@pytest.mark.parametrize("name", MODELS_OF_ZOO)
 def test_every_recorded_weight_of_the_zoo_is_used(name, tmp_path):
     """A model that ignored one would not notice that it has changed."""
     path = GOLDEN / f"zoo/{name}.npz"
