@@ -109,7 +109,7 @@ def digests(trainer: Trainer) -> dict[str, str]:
 # ---- learning
 
 
-QUICK_LEARNERS = ("trm", "hrm", "huginn", "looped", "eqr", "urm")  # the others: in the hostile set
+QUICK_LEARNERS = ("trm", "hrm", "huginn", "looped")  # the others: in the hostile set
 
 
 def learners() -> list:
