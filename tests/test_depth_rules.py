@@ -14,7 +14,7 @@ from tests import tiny
 from tests.test_zoo import SMALL, trainer_of
 from tests.tiny import steps
 from tinyreason import earlier
-from tinyreason.depth import DEPTHS, DepthRule, generator_of, make_depth, of_rows
+from tinyreason.depth import DEPTHS, DepthRule, PoissonConfig, generator_of, make_depth, of_rows
 from tinyreason.errors import UserError
 from tinyreason.gradient import Gradient
 from tinyreason.plain import from_plain
@@ -339,3 +339,12 @@ def test_a_longer_run_stretches_its_stages():
     words = (*SMALL, "model=huginn", "depth=stages")
     short, long = (random_trainer(tiny.config(*words, f"steps={n}")) for n in (10, 20))
     assert [t.depth.draw(7, 6, generator_of(0, 7)).total for t in (short, long)] == [8, 4]
+
+
+def test_a_window_wider_than_the_depth_grows_too():
+    """`gradient=last` with more recursions than twice what the model states is a limit as well."""
+    gradient = tiny.gradient("last", recursions=9)
+    rule = make_depth(PoissonConfig("poisson", ramp=100, sigma=0.0), 4, gradient, 1000)
+    depths = [rule.draw(step, 1, generator_of(0, step)) for step in range(20)]
+    assert {depth.tracked for depth in depths} == {1}
+    assert max(depth.total for depth in depths) > 1

@@ -56,6 +56,21 @@ def test_the_best_chain_alone_is_trained_and_its_answer_carried_on():
     assert (trainer.model.start_L.grad.abs().sum(-1) > 0).any()
 
 
+def test_a_bad_step_is_no_win():
+    trainer = tiny.steps(trainer_of("model=wta", "model.chains=4"), 2)
+    before = trainer.model.wins.clone()
+    weight = trainer.model.heads.answer.weight
+    good = weight.detach().clone()
+    with torch.no_grad():
+        weight[0, 0] = torch.nan
+    trainer.step()
+    assert torch.equal(trainer.model.wins, before)
+    with torch.no_grad():
+        weight.copy_(good)
+    trainer.step()
+    assert trainer.model.wins.sum() == before.sum() + 6  # those of the bad step are forgotten
+
+
 def test_an_evaluation_follows_the_chain_that_has_won_most_often():
     trainer = tiny.steps(trainer_of("model=wta", "model.chains=4"), 6)
     wins = trainer.model.wins

@@ -52,8 +52,8 @@ class Ramped(DepthRule):
         the gradient scheme knows no limit.
         """
         found = self.gradient.tracked(units * self.unit)
-        limited = self.gradient.tracked(2 * self.recursions) < 2 * self.recursions
-        return min(found, window * self.unit) if limited and window < self.window else found
+        limits = not unlimited(self.gradient)
+        return min(found, window * self.unit) if limits and window < self.window else found
 
     def limited(self, units: int, window: int) -> Depth:
         """Of so many units, when `window` of them should be tracked."""

@@ -54,6 +54,8 @@ class WTA(RecursiveModel):
         starts = truncated_normal((config.chains, D), 1.0)
         self.start_L = tagged(nn.Parameter(starts), decay=False)
         self.register_buffer("wins", torch.zeros(config.chains))
+        # those of the step under way, which a bad step forgets
+        self.register_buffer("newest", torch.zeros(config.chains), persistent=False)
 
     def start(self, x: Tensor, noise: Noise) -> State:
         starts = self.start_L
@@ -81,9 +83,14 @@ class WTA(RecursiveModel):
     def adjusted(self) -> list[Tensor]:
         return [self.wins]
 
+    @torch.no_grad()
+    def adjust(self) -> None:
+        self.wins += self.newest
+        self.newest.zero_()
+
     def followed(self, before: State, state: State, order: Tensor) -> State:
         if self.training:
-            self.wins += F.one_hot(order[:, 0], len(self.wins)).sum(0)
+            self.newest += F.one_hot(order[:, 0], len(self.wins)).sum(0)
         policies = (self.config.carry_H, self.config.carry_L)
         return State(
             *(carried(p, a, b, order) for p, a, b in zip(policies, before, state, strict=True))
