@@ -40,7 +40,7 @@ from data.arc_read import read_source
 from data.arc_split import chosen, counted, largest, twins, without
 from data.arc_synthetic import generate
 from data.arc_task import ArcTask, Kept
-from data.task import Task, require, whole
+from data.task import Image, Task, require, whole
 from tinyreason.errors import UserError
 from tinyreason.puzzle import Facts, Puzzles, Rows
 from tinyreason.rules import Notation
@@ -192,6 +192,22 @@ class ARC(Task):
         return {
             split: self._written_out(puzzles, split, rng) for split, puzzles in self.splits.items()
         }
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Copies of a task are known by their identifiers, so only those trained on are any."""
+        return () if self.stored or self.copies == 1 else ("copies",)
+
+    def image(self, rows: Rows, rng: np.random.Generator, kind: str | None = None) -> Image:
+        """See `Task.image`. Raises UserError for a task that has no copies."""
+        if not self.kinds:
+            raise UserError("its tasks were trained on without augmentations; no symmetry is known")
+        table = self.augmentations
+        task = table.task[rows.puzzle_ids]
+        ids = table.first[task] + rng.integers(0, table.count[task])
+        still = np.zeros((len(ids), 2), np.int64)
+        moved = self._transformed(rows, self._shapes(rows), ids, still)
+        return Image(moved, lambda answers: self.undo(answers, ids))
 
     def undo(self, answers: np.ndarray, ids: np.ndarray) -> np.ndarray:
         """(M, S) answers under the augmentations `ids` (M,), cropped, mapped back and encoded as

@@ -23,12 +23,12 @@ import numpy as np
 from data import maze_engine as engine
 from data import maze_files, maze_form
 from data.from_files import FromFiles, parse_columns
-from data.maze_symmetry import gathered, symmetries, turning
+from data.maze_symmetry import gathered, names_of, symmetries, turning, undone
 from data.picked import Picked
 from data.read import Read
 from data.sources import Source, folder_splits, is_folder, resolve
 from data.table import Record, Table
-from data.task import require, split_counts, whole
+from data.task import Image, require, split_counts, whole
 from tinyreason.errors import UserError
 from tinyreason.puzzle import SPLITS, Facts, Puzzles, Rows
 from tinyreason.rules import Notation
@@ -134,6 +134,21 @@ class Maze(FromFiles):
         table = self.tables(rows.inputs)[np.arange(len(copy)), copy]
         turned = (gathered(cells, table) for cells in (rows.inputs, rows.labels))
         return Rows(*turned, rows.puzzle_ids)
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        return tuple(names_of(self.facts.grid)[1:])
+
+    def image(self, rows: Rows, rng: np.random.Generator, kind: str | None = None) -> Image:
+        """See `Task.image`."""
+        count = len(rows.inputs)
+        copy = rng.integers(symmetries(self.facts.grid), size=count)
+        if kind is not None:
+            copy[:] = names_of(self.facts.grid).index(kind)
+        table = self.tables(rows.inputs)[np.arange(count), copy]
+        moved = (gathered(cells, table) for cells in (rows.inputs, rows.labels))
+        undo = undone(table)
+        return Image(Rows(*moved, rows.puzzle_ids), lambda answers: gathered(answers, undo))
 
     def tables(self, inputs: np.ndarray) -> np.ndarray:
         """(N, symmetries, S): which cell of each maze goes where; S for a cell beside it."""

@@ -9,10 +9,19 @@ import numpy as np
 
 from tinyreason.rules.base import PAD
 
+NAMES = ("as it is", "turned by 90", "turned by 180", "turned by 270")
+NAMES += ("left-right", "up-down", "transposed", "anti-transposed")
+RECTANGLE = (0, 2, 4, 5)  # those that keep the shape of a canvas that is no square
+
 
 def symmetries(grid: tuple[int, int]) -> int:
     """How many keep the shape of a canvas."""
     return 8 if grid[0] == grid[1] else 4
+
+
+def names_of(grid: tuple[int, int]) -> tuple[str, ...]:
+    """What each of them is, in the order of `turning`."""
+    return NAMES if grid[0] == grid[1] else tuple(NAMES[k] for k in RECTANGLE)
 
 
 @lru_cache(maxsize=1024)
@@ -25,7 +34,7 @@ def turning(size: tuple[int, int], grid: tuple[int, int]) -> np.ndarray:
     cells = np.arange(grid[0] * grid[1]).reshape(grid)[: size[0], : size[1]]
     turns = [np.rot90(cells, k) for k in range(4)]
     all_eight = [*turns, np.fliplr(cells), np.flipud(cells), cells.T, np.fliplr(np.rot90(cells))]
-    kept = all_eight if grid[0] == grid[1] else [all_eight[k] for k in (0, 2, 4, 5)]
+    kept = all_eight if grid[0] == grid[1] else [all_eight[k] for k in RECTANGLE]
     tables = np.full((len(kept), *grid), grid[0] * grid[1])
     for table, turned in zip(tables, kept, strict=True):
         table[: turned.shape[0], : turned.shape[1]] = turned
@@ -36,3 +45,11 @@ def gathered(cells: np.ndarray, table: np.ndarray) -> np.ndarray:
     """(N, S) the cells that `table` (N, S) names; PAD for S."""
     padded = np.pad(cells, ((0, 0), (0, 1)), constant_values=PAD)
     return np.take_along_axis(padded, table, 1)
+
+
+def undone(table: np.ndarray) -> np.ndarray:
+    """(N, S) the tables that undo `table` (N, S) for the cells of a maze; S for those beside it."""
+    count, cells = table.shape
+    undo = np.full((count, cells + 1), cells)
+    np.put_along_axis(undo, table, np.broadcast_to(np.arange(cells), table.shape), 1)
+    return undo[:, :cells]

@@ -28,7 +28,7 @@ from data.sources import Source, folder_splits, is_folder, resolve
 from data.sudoku_generate import FEWEST_CLUES, distinct
 from data.sudoku_solve import RATING, solve
 from data.table import Record, Table
-from data.task import require, split_counts, whole
+from data.task import Image, require, split_counts, whole
 from tinyreason.errors import UserError
 from tinyreason.puzzle import SPLITS, Facts, Puzzles, Rows
 from tinyreason.rules import Notation
@@ -135,6 +135,18 @@ class Sudoku(FromFiles):
             return rows
         drawn = symmetry.draw(len(rows.inputs), self.facts.grid[0], rng, self.facts.box)
         return Rows(drawn.apply(rows.inputs), drawn.apply(rows.labels), rows.puzzle_ids)
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        return symmetry.kinds_of(self.facts.box)
+
+    def image(self, rows: Rows, rng: np.random.Generator, kind: str | None = None) -> Image:
+        """See `Task.image`."""
+        kinds = self.kinds if kind is None else (kind,)
+        side, box = self.facts.grid[0], self.facts.box
+        drawn = symmetry.draw(len(rows.inputs), side, rng, box, kinds)
+        moved = Rows(drawn.apply(rows.inputs), drawn.apply(rows.labels), rows.puzzle_ids)
+        return Image(moved, drawn.inverse().apply)
 
     def guesses(self, inputs: np.ndarray) -> np.ndarray:
         """(N,) int: the own rating of puzzles (N, S), tokens; 1 to 40 ms each at side 9."""

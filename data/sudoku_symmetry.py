@@ -8,6 +8,7 @@ columns and is never transposed).
 N grids, S cells (row-major), V tokens (PAD 0, blank 1, digits 2..side+1).
 """
 
+from collections.abc import Collection
 from itertools import combinations
 from typing import NamedTuple
 
@@ -40,19 +41,35 @@ class Symmetry(NamedTuple):
         return Symmetry(_inverse(self.cells), _inverse(self.tokens))
 
 
-def draw(n: int, side: int, rng: np.random.Generator, box: Box | None = None) -> Symmetry:
+KINDS = ("rows", "columns", "transposed", "digits")
+
+
+def kinds_of(box: Box) -> tuple[str, ...]:
+    """Those that a grid with such boxes has."""
+    return tuple(kind for kind in KINDS if kind != "transposed" or box[0] == box[1])
+
+
+def draw(
+    n: int,
+    side: int,
+    rng: np.random.Generator,
+    box: Box | None = None,
+    kinds: Collection[str] = KINDS,
+) -> Symmetry:
     """`n` symmetries, each uniform over the whole group and independent of the others. `box`: None
-    for the usual one of the side.
+    for the usual one of the side; `kinds`: a part of the group alone.
     """
     high, wide = box or BOX[side]
-    rows = _lines(n, side, high, rng)
-    columns = _lines(n, side, wide, rng)
+    still = np.tile(np.arange(side), (n, 1))
+    rows = _lines(n, side, high, rng) if "rows" in kinds else still
+    columns = _lines(n, side, wide, rng) if "columns" in kinds else still
     cells = rows[:, :, None] * side + columns[:, None, :]
-    if high == wide:
+    if high == wide and "transposed" in kinds:
         flip = rng.integers(2, size=n).astype(bool)
         cells[flip] = cells[flip].swapaxes(1, 2)
     tokens = np.tile(np.arange(side + 2, dtype=np.uint8), (n, 1))
-    tokens[:, 2:] = rng.permuted(tokens[:, 2:], axis=1)
+    if "digits" in kinds:
+        tokens[:, 2:] = rng.permuted(tokens[:, 2:], axis=1)
     return Symmetry(cells.reshape(n, side * side), tokens)
 
 

@@ -8,7 +8,8 @@ N examples, S cells.
 """
 
 from abc import ABC, abstractmethod
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,6 +17,13 @@ from tinyreason.described import whole
 from tinyreason.errors import UserError
 from tinyreason.puzzle import SPLITS, Facts, Puzzles, Rows
 from tinyreason.rules import Notation, Rules, make_rules
+
+
+class Image(NamedTuple):
+    """Rows under a symmetry each, and the way back."""
+
+    rows: Rows
+    back: Callable[[np.ndarray], np.ndarray]  # answers (N, S) to `rows` -> to the rows as they were
 
 
 class Task(ABC):
@@ -42,6 +50,17 @@ class Task(ABC):
 
         The rows of one visit to a puzzle come in one call, unless a block of draws ends within it.
         """
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of symmetry that `image` can draw alone; () where there is none."""
+        return ()
+
+    def image(self, rows: Rows, rng: np.random.Generator, kind: str | None = None) -> Image:
+        """A random symmetry of each row, of one of `kinds` or (None) of all; answers to it can be
+        mapped back. Raises UserError where there is none.
+        """
+        raise UserError("these puzzles have no symmetries that are known here")
 
     @abstractmethod
     def keys(self, puzzles: Puzzles) -> np.ndarray:
