@@ -134,7 +134,8 @@ def states(solver: Solver, carry: Carry, noise: Noise) -> Iterator[NamedTuple]:
     recur = model.recursion(noise)
     yield state
     if solver.gradient.plain:
-        for t, state in enumerate(unroll(recur, state, x, Depth(total, total)), start=1):
+        unrolled = unroll(recur, state, x, Depth(total, total))
+        for t, state in enumerate(unrolled, start=1):  # noqa: B020, the state is what changes
             if t % unit == 0:
                 yield state
         return
