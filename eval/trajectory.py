@@ -135,7 +135,7 @@ def states(solver: Solver, carry: Carry, noise: Noise) -> Iterator[NamedTuple]:
     yield state
     if solver.gradient.plain:
         unrolled = unroll(recur, state, x, Depth(total, total))
-        for t, state in enumerate(unrolled, start=1):  # noqa: B020, the state is what changes
+        for t, state in enumerate(unrolled, start=1):
             if t % unit == 0:
                 yield state
         return
