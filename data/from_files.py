@@ -17,7 +17,7 @@ from data.sources import Source, files_of, is_folder, resolve
 from data.table import Record, Table, open_table
 from data.task import Task
 from tinyreason.errors import UserError
-from tinyreason.puzzle import SPLITS, Facts, Puzzles
+from tinyreason.puzzle import SPLITS, Facts, Puzzles, Rows
 from tinyreason.rules import Notation
 
 
@@ -67,8 +67,8 @@ class FromFiles(Task):
 
         Raises UserError where the source has no such split, or other puzzles.
         """
-        self.source, self.examined = source, True
-        self.facts, self.notation = like
+        self.source = source
+        self.be_like(like)
         if is_folder(source):
             self.counts = dict.fromkeys(SPLITS, "auto")
             return self.load(seed)[split]
@@ -81,11 +81,25 @@ class FromFiles(Task):
         self.notes = notes.told()
         return Puzzles.single(parts[split].inputs, parts[split].labels)
 
+    def be_like(self, like: tuple[Facts, Notation]) -> None:
+        """From here on, puzzles are those of a model."""
+        self.examined, (self.facts, self.notation) = True, like
+
+    def answer_of(self, question: np.ndarray) -> np.ndarray | None:
+        """(S,) tokens of the only right answer to the tokens `question` (S,); None where there is
+        not exactly one, or no rule to find it by.
+        """
+        return None
+
+    def made(self, seed: int) -> Rows:
+        """One new puzzle. Raises UserError where none can be made."""
+        raise UserError("puzzles of this task cannot be made here")
+
     def questions(self, path: Path, like: tuple[Facts, Notation]) -> tuple[np.ndarray, list[str]]:
         """(N, S) tokens of all questions in a file, for a model of puzzles `like` those, and what
         was understood. Answers only help to see how they are written. Raises UserError.
         """
-        self.examined, (self.facts, self.notation) = True, like
+        self.be_like(like)
         table = open_table(path, self.looks, self.columns, self.spaced)
         records, _ = picked.records(table, None, 0, self.within)
         form, notes = self.form({path: (table, records)}), Picked("refuse")

@@ -135,6 +135,19 @@ class Maze(FromFiles):
         turned = (gathered(cells, table) for cells in (rows.inputs, rows.labels))
         return Rows(*turned, rows.puzzle_ids)
 
+    def answer_of(self, question: np.ndarray) -> np.ndarray | None:
+        read = Read(Path("maze"), np.zeros(1, int), question[None], np.zeros_like(question[None]))
+        grid, alphabet = self.facts.grid, self.notation.alphabet
+        read, several = maze_files.judged(read, grid, alphabet, Picked("skip"))
+        return read.labels[0] if len(read.rows) and not several[0] else None
+
+    def made(self, seed: int) -> Rows:
+        if self.facts.grid[0] != self.facts.grid[1]:
+            raise UserError("mazes of a rectangle cannot be made here")
+        self.side, rng = self.facts.grid[0], np.random.Generator(np.random.PCG64(seed))
+        self.how["min_path"] = min(self.how["min_path"], self.side + 2)
+        return Puzzles.single(*self._new_mazes(rng, 1, set())).rows()
+
     @property
     def kinds(self) -> tuple[str, ...]:
         return tuple(names_of(self.facts.grid)[1:])

@@ -136,6 +136,17 @@ class Sudoku(FromFiles):
         drawn = symmetry.draw(len(rows.inputs), self.facts.grid[0], rng, self.facts.box)
         return Rows(drawn.apply(rows.inputs), drawn.apply(rows.labels), rows.puzzle_ids)
 
+    def answer_of(self, question: np.ndarray) -> np.ndarray | None:
+        found = sudoku_files.solutions(question, self.facts.box, 2)
+        return found[0] if found is not None and len(found) == 1 else None
+
+    def made(self, seed: int) -> Rows:
+        side, rng = self.facts.grid[0], np.random.Generator(np.random.PCG64(seed))
+        if self.facts.box != BOX[side]:
+            raise UserError(f"Sudokus with boxes of {self.facts.box} cannot be made here")
+        puzzles = Puzzles.single(*distinct(side, 1, self.clues, 0, rng, set()))
+        return puzzles.rows()
+
     @property
     def kinds(self) -> tuple[str, ...]:
         return symmetry.kinds_of(self.facts.box)

@@ -186,18 +186,24 @@ def as_csv(rows: list[dict]) -> str:
 
 def arc_attempts(trained: Trained, options: SolveConfig) -> None:
     """Two attempts at each test input of an ARC task that the run knows by name."""
-    path = existing(str(options.puzzle))
-    if path is None:
-        raise UserError(f"puzzle={str(options.puzzle)[:100]}: use the JSON file of an ARC task")
-    whole = {"source": str(path), "train_puzzles": None, "test_puzzles": None}
-    task = make_task(trained.config.task | whole)
-    if not len(task.load(trained.config.task["seed"])["test"]):
-        raise UserError(f"{path}: a list of pairs, none of them a test; there is nothing to answer")
-    trained.model = model_for(trained, task, options.embedding)
+    task = arc_task(trained, str(options.puzzle), options.embedding)
     solver = trained.solver(options.segments, options.halt, options.batch, options.recursions)
     votes = options.votes or trained.config.eval.votes or 1
     found = solve_by_votes(solver, task, "test", None, votes)
     told_attempts(task, found, options)
+
+
+def arc_task(trained: Trained, puzzle: str, embedding: str) -> ARC:
+    """The ARC task of a file, loaded; the model is made to know it. Raises UserError."""
+    path = existing(puzzle)
+    if path is None:
+        raise UserError(f"puzzle={puzzle[:100]}: use the JSON file of an ARC task")
+    whole = {"source": str(path), "train_puzzles": None, "test_puzzles": None}
+    task = make_task(trained.config.task | whole)
+    if not len(task.load(trained.config.task["seed"])["test"]):
+        raise UserError(f"{path}: a list of pairs, none of them a test; there is nothing to answer")
+    trained.model = model_for(trained, task, embedding)
+    return task
 
 
 def told_attempts(task: ARC, found: dict, options: SolveConfig) -> None:

@@ -69,12 +69,13 @@ def picture(
     before: np.ndarray | None = None,
     shade: np.ndarray | None = None,
     ignored: int | None = 0,
+    shown: list[np.ndarray] | None = None,
 ) -> "Image.Image":
     """One grid of `tokens` (S,), an answer to `question` (S,) or the question itself.
 
     `truth` (S,) outlines what is wrong, less cells that are `ignored` there; `before` (S,) marks
-    what has changed; `shade` (S,) from 0 to 1 says how sure each cell is. Raises UserError without
-    Pillow.
+    what has changed; `shade` (S,) from 0 to 1 says how sure each cell is; the grid is as large as
+    it takes to draw this, or all of `shown`. Raises UserError without Pillow.
     """
     need_pillow()
     nothing = np.zeros(len(tokens), bool)
@@ -82,7 +83,8 @@ def picture(
     changed = nothing if before is None else tokens != before
     shade = sure(rules, tokens) if shade is None else shade
     grid = Grid(rules, question, tokens, shade, changed, wrong)
-    shown = [question, tokens] if truth is None else [question, tokens, truth]
+    if shown is None:
+        shown = [question, tokens] if truth is None else [question, tokens, truth]
     rows, columns = extent(rules, shown)
     paper = Paper(rows, columns, rules.columns)
     DRAWN.get(rules.notation.rules, text_cells)(paper, grid)
