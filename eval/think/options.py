@@ -14,6 +14,8 @@ from tinyreason.options import Options, option
 from tinyreason.trained import Trained
 
 LONGER = 8  # times the trained segments
+
+
 @dataclass
 class ThinkConfig(Options):
     """What to spend, and how."""
@@ -90,7 +92,9 @@ def notes_of(
     """What a reader of the numbers should know."""
     notes, model = [], trained.config.model
     if options.method == "restarts" and begins(setting) == "fixed":
-        notes.append(f"model.name={model.name} was trained with a fixed start, not with random ones")
+        notes.append(
+            f"model.name={model.name} was trained with a fixed start, not with random ones"
+        )
     if not setting.solver.halting.learns:
         notes.append("no halting head was trained: select=halt and select=first are left out")
     if options.recursions not in (None, model.recursions):

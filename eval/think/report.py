@@ -25,7 +25,8 @@ def table(rows: list[dict], what: str, highlighted: str | None) -> str:
 
 def cell(found: dict) -> str:
     """Accuracy, interval and gap."""
-    return f"{found['exact']:.1%} [{found['low']:.1%}, {found['high']:.1%}] gap {found['gap']:.1%}"
+    low, high, gap = (100 * found[key] for key in ("low", "high", "gap"))
+    return f"{found['exact']:.1%} [{low:.1f}, {high:.1f}] gap {gap:.1f}"
 
 
 def summary(row: dict, names: list[str], puzzles: int) -> list[str]:
