@@ -6,6 +6,8 @@ N puzzles.
 from dataclasses import dataclass
 from typing import Any
 
+from data.maze import Maze
+from data.task import Task
 from eval.load import Examined, model_for, puzzles_for
 from eval.think.methods import CHAINS, METHODS, Setting, begins, refuse_method
 from eval.think.select import SELECTORS
@@ -86,6 +88,11 @@ def selectors_of(options: ThinkConfig, learns: bool) -> list[str]:
     ]
 
 
+def has_ties(task: Task) -> bool:
+    """Whether answers that are as good as the label may count as wrong."""
+    return isinstance(task, Maze) and (task.source != "generate" or task.how["ties"] == "bfs")
+
+
 def notes_of(
     setting: Setting, examined: Examined, trained: Trained, options: ThinkConfig
 ) -> list[str]:
@@ -97,6 +104,11 @@ def notes_of(
         )
     if not setting.solver.halting.learns:
         notes.append("no halting head was trained: select=halt and select=first are left out")
+    if options.method == "symmetries" and has_ties(setting.task):
+        told = "these mazes may have several shortest paths"
+        notes.append(
+            f"{told}; an image may be answered with another than the label, which is wrong"
+        )
     if options.recursions not in (None, model.recursions):
         told = f"{options.recursions} recursions a segment"
         notes.append(f"{told}; it was trained with {model.recursions}")
