@@ -1,7 +1,8 @@
 """The trace of one puzzle: everything that a page needs to step through its recursions, as JSON.
 
     {"format": 1,
-     "run", "model", "task": {"rules", "rows", "columns", "box", "tokens"},
+     "run", "model", "task": {"rules", "rows", "columns", "box", "blank",
+                               "first", "tokens"},
      "trained": {"segments", "recursions"},
      "question": [S tokens], "truth": [S tokens] or null, "scored": [S of 0 or 1] or null,
      "steps": [{"segment", "recursion", "answer": [S tokens], "sure": [S], "shade": [S],
@@ -20,7 +21,7 @@ latent that is read. `at` is that latent on the two principal axes of its own pa
 S cells, T steps, V tokens.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -43,6 +44,10 @@ CERTAIN = 995  # per thousand: no other token of such a cell is worth showing
 OTHERS = 3  # tokens beside the answer
 
 
+def nothing() -> None:
+    """Lets every step pass."""
+
+
 class Seen(NamedTuple):
     """One whole recursion."""
 
@@ -62,13 +67,23 @@ class Asked(NamedTuple):
 
 
 def trace(
-    trained: Trained, solver: Solver, rules: Rules, rows: Rows, number: int = 0
+    trained: Trained,
+    solver: Solver,
+    rules: Rules,
+    rows: Rows,
+    number: int = 0,
+    check: Callable[[], None] = nothing,
 ) -> dict[str, Any]:
-    """That of the only row of `rows`; `number` is the one of the puzzle, for models that draw."""
+    """That of the only row of `rows`; `number` is the one of the puzzle, for models that draw.
+    `check` is called at every step, and may raise.
+    """
     batch = Batch.of(rows, trained.config.facts, solver.device)
     labels = batch.labels[0].cpu().numpy()
     known = labels != IGNORE
-    seen = list(watched(solver, batch, number))
+    seen = []
+    for one in watched(solver, batch, number):
+        check()
+        seen.append(one)
     path, explained = projected(torch.stack([one.z for one in seen]))
     steps = [
         step(one, at, solver, Asked(rules, rows.inputs[0], labels))
@@ -98,6 +113,7 @@ def described(rules: Rules) -> dict[str, Any]:
         "columns": facts.grid[1],
         "box": list(facts.box) if facts.box else None,
         "blank": rules.blank,
+        "first": int(bool(rules.notation.alphabet)),  # the token of the number 0
         "tokens": [rules.character(token) for token in range(facts.vocab_size)],
     }
 

@@ -9,7 +9,8 @@ const ARC = ["#000000", "#0074d9", "#ff4136", "#2ecc40", "#ffdc00",
 const WALL = 1, START = 3, GOAL = 4, PATH = 5; // tokens of a maze
 const BLACK = 2; // the token of ARC's colour 0
 const CELL = 10; // units of a drawing
-const PAUSE = 450; // milliseconds between steps
+const PAUSE = [60, 450]; // milliseconds between steps, at least and at most
+const PLAY = 9000; // milliseconds that all of them should take
 
 function make(name, attributes = {}, ...children) {
   const element = document.createElement(name);
@@ -353,7 +354,7 @@ function view(root, trace) {
     timer = setInterval(() => {
       if (now === steps.length - 1) stop();
       else go(now + 1);
-    }, PAUSE);
+    }, Math.min(Math.max(PLAY / steps.length, PAUSE[0]), PAUSE[1]));
   }
 
   function segment(direction) {
