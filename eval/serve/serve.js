@@ -184,14 +184,16 @@ async function solve(watch) {
 }
 
 async function fresh() {
+  const mine = ++asked;
   part("problem").textContent = "";
   try {
     const found = await post("/new", {});
+    if (mine !== asked) return; // something else was asked since
     tokens = found.question;
     part("paste").value = "";
     forget();
   } catch (error) {
-    part("problem").textContent = error.message;
+    if (mine === asked) part("problem").textContent = error.message;
   }
 }
 
