@@ -20,11 +20,10 @@ def curve(lines: Sequence[dict[str, Any]], *keys: str) -> Curve:
     return columns | {key: [number(line, key) for line in having] for key in keys}
 
 
-def mean_curve(curves: Sequence[Curve]) -> Curve:
-    """The mean over runs, column by column, at the steps that all of them have."""
+def mean_curve(curves: Sequence[Curve], *keys: str) -> Curve:
+    """The mean of the columns `keys` over runs, at the steps that all of them have."""
     shared = sorted(set.intersection(*(set(one["step"]) for one in curves)))
     places = [{step: i for i, step in enumerate(one["step"])} for one in curves]
-    keys = [key for key in curves[0] if key != "step"]
     found: Curve = {"step": shared}
     for key in keys:
         found[key] = [

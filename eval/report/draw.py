@@ -22,7 +22,14 @@ class Line:
     thin: bool = False  # one of several, or beside the point
 
 
-def chart(title: str, lines: Sequence[Line], x: str, share: bool = False, caption: str = "") -> str:
+def chart(
+    title: str,
+    lines: Sequence[Line],
+    x: str,
+    share: bool = False,
+    caption: str = "",
+    from_zero: bool = False,
+) -> str:
     """A figure of a page; "" where there is nothing to draw. `share`: of 1, in percent."""
     lines = [line for line in lines if line.x]
     if not lines:
@@ -31,6 +38,8 @@ def chart(title: str, lines: Sequence[Line], x: str, share: bool = False, captio
         drawing, axis = pyplot().subplots(figsize=(4.6, 2.9), layout="constrained")
         axis.set_title(title, loc="left", fontsize=10, fontweight="bold")
         on_axis(axis, lines, x, share)
+        if from_zero:
+            axis.set_ylim(bottom=0)
         return figure(inline(as_svg(drawing)), caption, title)
 
 
@@ -101,4 +110,6 @@ def inline(svg: str) -> str:
     """
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg)
+    svg = re.sub(r"font-family: [^;\"]*", "font-family: sans-serif", svg)
+    svg = re.sub(r"\s*\n\s*", " ", svg)
     return re.sub(r'<g id="[a-z0-9.]+_\d+">', "<g>", svg)

@@ -3,7 +3,6 @@
 A line of the log is a JSON object with `kind` ("train", "eval", "final"), `step` and `seconds`.
 """
 
-import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,7 +14,14 @@ from tinyreason.run.folder import parsed
 from tinyreason.untrusted import read_object
 
 KINDS = ("train", "eval", "final")
-COUNTS = ("steps", "segments", "puzzles_seen", "seconds", "parameters", "peak_memory")  # of a result
+COUNTS = (
+    "steps",
+    "segments",
+    "puzzles_seen",
+    "seconds",
+    "parameters",
+    "peak_memory",
+)  # of a result
 
 
 @dataclass(frozen=True)
@@ -76,7 +82,10 @@ def read_result(path: Path) -> dict[str, Any] | None:
     """
     if not path.is_file():
         return None
-    found = read_object(path)
+    try:
+        found = read_object(path)
+    except UserError as why:
+        raise UserError(f"{path}: damaged ({why}); leave the run out") from None
     if not isinstance(found.get("test"), dict) or not isinstance(found.get("finished"), bool):
         raise UserError(f"{path}: damaged, not a result of training; leave the run out")
     check_numbers(str(path), found, COUNTS)
