@@ -208,7 +208,7 @@ def draw(report: dict, arms: dict[str, list[Run]], out: Path, words: str) -> Non
     }
     segments = {arm: [by_segment(run) for run in runs] for arm, runs in arms.items()}
     parts = pages.parts_of(report, losses, segments, words)
-    write_page(out / "compare.html", " and ".join(arms), parts)
+    write_page(out / "compare.html", ", ".join(arms), parts)
     pages.save_picture(report["curves"], out / "compare.png")
 
 

@@ -52,7 +52,7 @@ def main(words: list[str]) -> None:
     told = " ".join(["python -m eval.report", *words])
     parts = page_of(runs, most, told)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_page(path, " and ".join(run.name for run in runs), parts, STYLE)
+    write_page(path, title(runs), parts, STYLE)
     print(f"wrote {path}, {path.stat().st_size / 1000:,.0f} kB")
 
 
@@ -61,6 +61,14 @@ def listed(value: str | None) -> list[str]:
     if value is None:
         return []
     return [value] if Path(value).exists() else [one for one in value.split(",") if one]
+
+
+def title(runs: list[Seen]) -> str:
+    """Of the page."""
+    if len(runs) > 1:
+        return ", ".join(run.name for run in runs)
+    config = runs[0].config
+    return f"{runs[0].name}: {config['model']['name']} on {config['task']['name']}"
 
 
 def count(value: str | None) -> int | None:

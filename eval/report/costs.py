@@ -40,8 +40,12 @@ def segments(run: Seen) -> str | None:
 
 
 def drawn(run: Seen) -> str | None:
-    found = (run.result or {}).get("puzzles_seen", run.made.get("puzzles_seen"))
-    return None if found is None else f"{found:,}"
+    if run.result:
+        found = run.result.get("puzzles_seen")
+        return None if found is None else f"{found:,}"
+    if "puzzles_seen" not in run.made:
+        return None
+    return f"{run.made['puzzles_seen']:,} at step {run.made['step']:,}"
 
 
 def flops(run: Seen) -> str | None:

@@ -59,6 +59,8 @@ def on_axis(axis, lines: Sequence[Line], x: str, share: bool) -> list:
             marker="." if few or len(line.x) == 1 else None,
         )
     axis.set_xlabel(x)
+    if all(isinstance(value, int) for line in lines for value in line.x):
+        axis.xaxis.get_major_locator().set_params(integer=True)
     axis.grid(alpha=0.18)
     axis.margins(x=0.03)
     if share:

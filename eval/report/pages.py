@@ -161,13 +161,16 @@ def solved(runs: Sequence[Seen], most: int | None) -> list[str]:
             if most is not None:
                 raise
             shown = paragraph(f"Left out: {why}.")
-        parts.append(section(title, paragraph(EXAMPLES), shown))
+        parts.append(section(title, paragraph(by_whom(run)), shown))
     return parts
 
 
-EXAMPLES = (
-    "Puzzles of the test split, solved anew. Blue: what the model filled in; red outline: wrong."
-)
+def by_whom(run: Seen) -> str:
+    """How the examples came about."""
+    step = None if run.result else run.made.get("step")
+    when = "" if step is None else f" with the weights of step {step:,}"
+    looks = "Blue: what the model filled in; red outline: wrong."
+    return f"Puzzles of the test split, solved anew{when}. {looks}"
 
 
 def options(run: Seen) -> str:

@@ -106,7 +106,9 @@ def told_of_files(run: Seen) -> list[str]:
     """What is not there, or not whole."""
     told = []
     if run.result is None:
-        told.append("No result.json: it is still training, or was stopped before its end.")
+        ended = bool(run.log.of("final"))
+        why = "though its log has an end" if ended else "it is still training, or was stopped"
+        told.append(f"No result.json: {why}.")
     elif not run.result["finished"]:
         told.append("It has not reached its last step: its time was up.")
     if not run.log.lines:

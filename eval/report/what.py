@@ -63,7 +63,7 @@ def code(run: Seen) -> str:
     """The versions that it was trained with."""
     found = run.made.get("versions") or {}
     parts = [f"{name} {version}" for name, version in found.items()]
-    own = [] if "tinyreason" in found else ["of tinyreason not written down"]
+    own = [] if "tinyreason" in found else ["its own not written down"]
     return ", ".join(parts + own)
 
 
