@@ -28,13 +28,14 @@ from conf import help
 from conf.cli import one_line
 from eval.charts import NoPictures
 from eval.report import arms as pages
-from eval.report.curves import curve
+from eval.report.curves import curve, segments_of
 from eval.report.file import refuse_foreign, write_page
 from eval.report.log import Log, read_log, read_result
 from tinyreason.errors import UserError
 from tinyreason.options import flat
 from tinyreason.run.folder import read_config
 
+WRITTEN = ("segments", "seconds", "parameters", "exact_accuracy", "solved", "puzzles_sha256")
 USAGE = "python -m eval.compare runs/a runs/b ... [by=gradient] [out=DIR]"
 
 
@@ -66,6 +67,8 @@ def read_run(path: Path) -> Run:
         raise UserError(
             f"{path} is not finished or has no test puzzles; let it finish, or leave it out"
         )
+    if lost := [key for key in WRITTEN if key not in result | result["test"]]:
+        raise UserError(f"{path}: damaged result.json, it has no {lost[0]}; leave the run out")
     return Run(path, config, result, read_log(path / "log.jsonl"))
 
 
@@ -169,12 +172,6 @@ def against(run: Run, lines: list[dict], key: str, name: str) -> dict:
     return ways | {name: found[key]}
 
 
-def by_segment(run: Run) -> dict:
-    """Accuracy on test after each segment."""
-    found = run.result["test"].get("exact_by_segment") or []
-    return {"step": list(range(1, len(found) + 1)), "exact": found}
-
-
 def compare(paths: list[Path], by: str | None, out: Path | None, words: str = "") -> dict:
     """Print the comparison, write it to `out`, and return it. `words`: the command, as typed."""
     arms = arms_of([read_run(path) for path in paths], by)
@@ -206,7 +203,9 @@ def draw(report: dict, arms: dict[str, list[Run]], out: Path, words: str) -> Non
         arm: [against(run, run.log.of("train"), "loss", "loss") for run in runs]
         for arm, runs in arms.items()
     }
-    segments = {arm: [by_segment(run) for run in runs] for arm, runs in arms.items()}
+    segments = {
+        arm: [segments_of(run.result["test"]) for run in runs] for arm, runs in arms.items()
+    }
     parts = pages.parts_of(report, losses, segments, words)
     write_page(out / "compare.html", ", ".join(arms), parts)
     pages.save_picture(report["curves"], out / "compare.png")

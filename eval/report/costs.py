@@ -4,7 +4,7 @@ import torch
 
 from conf.schema import Config, typed
 from eval.cost.model_measured import estimate
-from eval.report.curves import evaluations, pace
+from eval.report.curves import curve, evaluations, pace
 from eval.report.seen import Seen
 from eval.report.sheets import Told
 from eval.report.what import WHAT, steps
@@ -16,7 +16,8 @@ POWERS = {1e18: "10^18", 1e15: "10^15", 1e12: "10^12", 1e9: "10^9", 1e6: "10^6"}
 def seconds(run: Seen) -> str | None:
     """Of training, as far as the log goes."""
     lines = run.log.lines
-    found = run.result.get("seconds") if run.result else lines[-1]["seconds"] if lines else None
+    logged = lines[-1]["seconds"] if lines else None
+    found = run.result.get("seconds") if run.result else logged
     return None if found is None else f"{found:,.0f} s{in_hours(found)}"
 
 
@@ -34,9 +35,9 @@ def a_step(run: Seen) -> str | None:
 
 
 def segments(run: Seen) -> str | None:
-    if run.steps is None or not run.config.get("batch"):
+    if run.steps is None or run.chosen("batch") is None:
         return None
-    return f"{run.steps * run.config['batch']:,}"
+    return f"{run.steps * run.chosen('batch'):,}"
 
 
 def drawn(run: Seen) -> str | None:
@@ -83,7 +84,7 @@ def examined(run: Seen) -> str | None:
 
 
 def skipped(run: Seen) -> str | None:
-    found = sum(line.get("skipped") or 0 for line in run.log.of("train"))
+    found = sum(curve(run.log.of("train"), "skipped")["skipped"])
     return f"{found:,.0f}" if found else None
 
 

@@ -8,16 +8,23 @@ from itertools import pairwise
 from statistics import mean, median
 from typing import Any
 
-from eval.report.log import Log, number
+from eval.report.log import Log, is_number, number
 
 Curve = dict[str, list[float]]
 
 
 def curve(lines: Sequence[dict[str, Any]], *keys: str) -> Curve:
     """The columns `keys` of the lines that have the first of them."""
-    having = [line for line in lines if line.get(keys[0]) is not None]
+    having = [line for line in lines if is_number(line.get(keys[0]))]
     columns: Curve = {"step": [line["step"] for line in having]}
     return columns | {key: [number(line, key) for line in having] for key in keys}
+
+
+def segments_of(found: dict[str, Any]) -> Curve:
+    """Accuracy after each segment, counted from 1, in the metrics of some puzzles."""
+    values = found.get("exact_by_segment")
+    values = [float(one) for one in values] if isinstance(values, list) else []
+    return {"step": list(range(1, len(values) + 1)), "exact": values}
 
 
 def mean_curve(curves: Sequence[Curve], *keys: str) -> Curve:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 
 from eval.charts import COLOURS, as_svg, look, pyplot
 from eval.page import figure, text
@@ -72,7 +73,7 @@ def in_percent(axis, lines: Sequence[Line]) -> None:
     """An axis from 0, to 100 % unless all of it lies far below."""
     from matplotlib.ticker import PercentFormatter
 
-    values = [value for line in lines for value in line.y if value == value]
+    values = [value for line in lines for value in line.y if isfinite(value)]
     top = max(values, default=0)
     axis.set_ylim(0, 1.02 if top > 0.4 else max(0.02, 1.2 * top))
     axis.yaxis.set_major_formatter(PercentFormatter(1.0))

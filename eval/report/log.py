@@ -88,6 +88,8 @@ def read_result(path: Path) -> dict[str, Any] | None:
         raise UserError(f"{path}: damaged ({why}); leave the run out") from None
     if not isinstance(found.get("test"), dict) or not isinstance(found.get("finished"), bool):
         raise UserError(f"{path}: damaged, not a result of training; leave the run out")
+    if not isinstance(found.get("versions", {}), dict):
+        raise UserError(f"{path}: damaged, versions is no object; leave the run out")
     check_numbers(str(path), found, COUNTS)
     check_numbers(str(path), found["test"], found["test"].keys() - {"solved", "puzzles_sha256"})
     return found
@@ -97,8 +99,8 @@ def check_numbers(where: str, record: dict[str, Any], keys: Iterable[str]) -> No
     """Raises UserError for a value that is neither a number nor null nor a list of numbers."""
     for key in keys:
         value = record.get(key)
-        values = value if isinstance(value, list) else [value]
-        if not all(one is None or is_number(one) for one in values):
+        good = all(map(is_number, value)) if isinstance(value, list) else is_number(value)
+        if value is not None and not good:
             raise UserError(f"{where}: damaged, {key} is no number; leave the run out")
 
 
@@ -107,6 +109,6 @@ def is_number(value: object) -> bool:
 
 
 def number(record: dict[str, Any], key: str) -> float:
-    """A value of a line; not a number where it is missing."""
+    """A value of a line; not a number (NaN) where it is missing."""
     value = record.get(key)
-    return math.nan if value is None else float(value)
+    return float(value) if is_number(value) else math.nan

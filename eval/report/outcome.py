@@ -1,5 +1,6 @@
 """What came of a run, on puzzles that it was not trained on."""
 
+from eval.report.curves import curve
 from eval.report.seen import Seen
 from eval.report.sheets import Told
 
@@ -8,28 +9,29 @@ def of_test(key: str, form: str = "{:.1%}") -> Told:
     """A metric on the test puzzles."""
 
     def say(run: Seen) -> str | None:
-        value = run.test.get(key)
+        value = run.measure(key)
         return None if value is None else form.format(value)
 
     return say
 
 
 def exact(run: Seen) -> str | None:
-    found = run.test
-    if "exact_accuracy" not in found:
+    keys = ("exact_accuracy", "exact_low", "exact_high")
+    found, low, high = map(run.measure, keys)
+    if found is None:
         return None
-    if found.get("exact_low") is None or found.get("exact_high") is None:
-        return f"{found['exact_accuracy']:.1%}"
-    return "{exact_accuracy:.1%} [{exact_low:.1%}, {exact_high:.1%}]".format(**found)
+    interval = "" if low is None or high is None else f" [{low:.1%}, {high:.1%}]"
+    return f"{found:.1%}{interval}"
 
 
 def best(run: Seen) -> str | None:
     """While training, on held-out puzzles."""
-    found = [one for one in run.log.held_out if one.get("exact_accuracy") is not None]
-    if not found:
+    found = curve(run.log.held_out, "exact_accuracy")
+    if not found["step"]:
         return None
-    top = max(found, key=lambda one: one["exact_accuracy"])
-    return f"{top['exact_accuracy']:.1%} at step {top['step']:,}, of {top['puzzles']:,} puzzles"
+    top = max(found["exact_accuracy"])
+    step = found["step"][found["exact_accuracy"].index(top)]
+    return f"{top:.1%} at step {step:,}"
 
 
 RESULT: dict[str, Told] = {

@@ -1,12 +1,15 @@
 """The page of a run, or of several."""
 
 from collections.abc import Sequence
+from math import isnan
+from typing import Any
 
 from eval.page import paragraph, section, table, text
 from eval.report import draw, examples
 from eval.report.costs import COST
-from eval.report.curves import Curve, curve, pace
+from eval.report.curves import Curve, curve, pace, segments_of
 from eval.report.draw import Line, chart
+from eval.report.log import number
 from eval.report.options import differences
 from eval.report.outcome import HALTING, RESULT, exact
 from eval.report.seen import Seen
@@ -46,7 +49,7 @@ def notes(runs: Sequence[Seen]) -> list[str]:
     for run in runs:
         head = f"{run.name}: " if len(runs) > 1 else ""
         found = exact(run)
-        puzzles = f" of {run.test['puzzles']:,} test puzzles" if found else ""
+        puzzles = f" of {run.measure('puzzles'):,} test puzzles" if found else ""
         first = [f"Solves {found}{puzzles} exactly."] if found else ["Not examined on test yet."]
         told.append(paragraph(" ".join([f"{head}{first[0]}", *run.notes])))
     return told
@@ -108,8 +111,8 @@ def by_segment(runs: Sequence[Seen]) -> str:
     """On the test puzzles."""
     lines = []
     for place, run in enumerate(runs):
-        found = run.test.get("exact_by_segment") or []
-        lines.append(Line(list(range(1, len(found) + 1)), found, place))
+        found = segments_of(run.test)
+        lines.append(Line(found["step"], found["exact"], place))
     return chart("Exact accuracy after each segment, test", lines, "segment", share=True)
 
 
@@ -137,12 +140,13 @@ def numbers(runs: Sequence[Seen]) -> list[str]:
     return [f"<details>{summary}{table(head, rows)}</details>"]
 
 
-def shares(line: dict) -> list[float | None]:
-    return [line.get(key) for key in ("exact_accuracy", "blank_accuracy", "exact_when_halted")]
+def shares(line: dict[str, Any]) -> list[float]:
+    keys = ("exact_accuracy", "blank_accuracy", "exact_when_halted")
+    return [number(line, key) for key in keys]
 
 
-def told(value: float | None) -> str | None:
-    return None if value is None else f"{value:.1%}"
+def told(share: float) -> str | None:
+    return None if isnan(share) else f"{share:.1%}"
 
 
 # ---- examples and options

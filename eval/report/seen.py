@@ -8,7 +8,7 @@ import torch
 
 from eval.cost.model_estimate import without_memory
 from eval.load import open_run
-from eval.report.log import Log, read_log, read_result
+from eval.report.log import Log, is_number, read_log, read_result
 from tinyreason.errors import UserError
 from tinyreason.exported import Exported, folder_of, is_exported
 from tinyreason.models import parameter_count
@@ -43,6 +43,16 @@ class Seen:
         found = self.result["test"] if self.result else (final or [{}])[-1]
         return found if found.get("puzzles") else {}
 
+    def measure(self, key: str) -> float | None:
+        """A number among the metrics on the test puzzles."""
+        value = self.test.get(key)
+        return value if is_number(value) else None
+
+    def chosen(self, key: str) -> int | None:
+        """A whole number among the options."""
+        value = self.config.get(key)
+        return value if type(value) is int else None
+
     @property
     def steps(self) -> int | None:
         """So far; None where that is not known."""
@@ -50,7 +60,8 @@ class Seen:
             return self.made.get("step")
         lines = self.log.lines
         logged = lines[-1]["step"] if lines else 0
-        return self.result["steps"] if self.result else max(logged, self.made.get("step", 0))
+        done = (self.result or self.made).get("steps" if self.result else "step") or 0
+        return max(logged, done)
 
     @property
     def parameters(self) -> int | None:
@@ -72,6 +83,10 @@ def read_seen(run: str) -> Seen:
     if is_exported(path):
         return of_export(path, run)
     config = read_config(path)
+    for group in ("model", "task"):
+        options = config.get(group)
+        if not isinstance(options, dict) or not isinstance(options.get("name"), str):
+            raise UserError(f"{path}/config.yaml: damaged, no {group}.name; leave the run out")
     log, result = read_log(path / "log.jsonl"), read_result(path / "result.json")
     found = Seen(path, path.resolve().name, config, None, log, result)
     found.notes += told_of_files(found)
@@ -81,8 +96,7 @@ def read_seen(run: str) -> Seen:
         found.notes.append(f"Its model cannot be built: {why}.")
     remembered = puzzles.read(path)
     if remembered is not None:
-        counts = remembered.splits.items()
-        found.examples = {split: about.get("examples") for split, about in counts}
+        found.examples = counts(remembered.splits)
     found.made = made_by(found)
     return found
 
@@ -94,12 +108,23 @@ def of_export(path: Path, run: str) -> Seen:
     known = {key: config[key] for key in ("model", "gradient", "depth", "halting", "eval", "task")}
     name = run if run.startswith("hub:") else path.resolve().name
     found = Seen(path, name, known, trained, Log([]), None)
-    found.made = {"step": made.get("step"), "versions": made.get("versions") or {}}
+    step, versions = made.get("step"), made.get("versions")
+    found.made = {
+        "step": step if type(step) is int else None,
+        "versions": versions if isinstance(versions, dict) else {},
+    }
     found.notes.append(
         "An exported model: it has no log and no result.json, so there are no curves, and neither "
         "accuracy nor costs of training."
     )
     return found
+
+
+def counts(splits: object) -> dict[str, int]:
+    """The examples of each split, as `puzzles.json` has them."""
+    parts = splits.items() if isinstance(splits, dict) else ()
+    numbers = {name: one.get("examples") for name, one in parts if isinstance(one, dict)}
+    return {name: count for name, count in numbers.items() if type(count) is int}
 
 
 def told_of_files(run: Seen) -> list[str]:

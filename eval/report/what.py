@@ -8,7 +8,8 @@ def option_of(group: str, name: str = "name") -> Told:
     """A choice and its options in words: last (recursions=4)."""
 
     def say(run: Seen) -> str | None:
-        options = dict(run.config.get(group) or {})
+        options = run.config.get(group)
+        options = dict(options) if isinstance(options, dict) else {}
         choice = options.pop(name, None)
         told = ", ".join(f"{key}={value}" for key, value in options.items())
         return choice and (f"{choice} ({told})" if told else choice)
@@ -28,7 +29,7 @@ def task(run: Seen) -> str:
 
 
 def examples(run: Seen) -> str | None:
-    parts = [f"{count:,} {split}" for split, count in run.examples.items() if count is not None]
+    parts = [f"{count:,} {split}" for split, count in run.examples.items()]
     return ", ".join(parts) or None
 
 
@@ -38,7 +39,7 @@ def model(run: Seen) -> str:
     return f"{options['name']} ({', '.join(sizes)})" if sizes else options["name"]
 
 
-def depth(run: Seen) -> str:
+def depth(run: Seen) -> str | None:
     name = option_of("depth")(run)
     if run.trained is None:
         return name
@@ -49,7 +50,7 @@ def depth(run: Seen) -> str:
 def steps(run: Seen) -> str | None:
     if run.steps is None:
         return None
-    planned = run.config.get("steps")
+    planned = run.chosen("steps")
     return f"{run.steps:,} of {planned:,}" if planned else f"{run.steps:,}"
 
 
