@@ -336,7 +336,7 @@ def test_the_page_of_a_run(copy):
         f"{result['parameters']:,}",
         f"{result['segments']:,}",
         "one_step",
-        "<td>gradient.name</td><td>one_step</td><td>full</td>",
+        '<th scope="row">gradient.name</th><td>one_step</td><td>full</td>',
         "python train.py task=sudoku model=trm scale=small",
         "closed form",
         "6 of 6",
@@ -390,6 +390,7 @@ def test_a_run_that_was_stopped_shows_what_there_is(copy, tmp_path):
     assert "<svg" in page
 
 
+@pytest.mark.hostile
 def test_a_run_without_a_checkpoint_has_a_page_without_examples(copy, tmp_path):
     shutil.rmtree(copy / "checkpoints")
     (copy / "result.json").unlink()
@@ -402,6 +403,7 @@ def test_a_run_without_a_checkpoint_has_a_page_without_examples(copy, tmp_path):
     assert not (tmp_path / "other").exists()
 
 
+@pytest.mark.hostile
 def test_a_run_whose_config_is_of_another_version_is_told_of(copy, tmp_path):
     config = yaml.safe_load((copy / "config.yaml").read_text())
     config["model"]["wings"] = 2
@@ -412,6 +414,7 @@ def test_a_run_whose_config_is_of_another_version_is_told_of(copy, tmp_path):
     assert "<svg" in page
 
 
+@pytest.mark.hostile
 def test_names_are_escaped(copy, tmp_path):
     odd = copy.rename(copy.with_name("<b>&_$x$"))
     page = page_of(tmp_path / "out", odd, "examples=0")
@@ -419,6 +422,7 @@ def test_names_are_escaped(copy, tmp_path):
     assert "<b>" not in page
 
 
+@pytest.mark.hostile
 def test_several_runs_on_one_page(run, copy, tmp_path):
     twin = shutil.copytree(run, tmp_path / "twin" / "copy")
     page = page_of(tmp_path / "out", f"run={run},{copy}", str(twin), "examples=1")
@@ -429,16 +433,19 @@ def test_several_runs_on_one_page(run, copy, tmp_path):
         assert f"<h2>Examples: {name}</h2>" in page
 
 
-@pytest.mark.parametrize("kept", ["0.1.0/hrm", "0.3.0/trm"])
+@pytest.mark.parametrize(
+    "kept", [pytest.param("0.1.0/hrm", marks=pytest.mark.hostile), "0.3.0/trm"]
+)
 def test_a_run_of_an_earlier_version(kept, tmp_path):
     page = page_of(tmp_path, str(KEPT / kept), "examples=1")
     assert "No result.json: though its log has an end." in page
     assert "84 of 84" in page
     assert "Exact accuracy after each segment" in page
-    assert "44 at step 42" in page or "at step 42" in page
+    assert "at step 42" in page
     assert page.count("<img") >= 2
 
 
+@pytest.mark.hostile
 def test_an_exported_model_has_no_curves(tmp_path):
     page = page_of(tmp_path, str(KEPT / "0.3.0/exported"), "examples=1")
     assert "it has no log and no result.json" in page
@@ -446,6 +453,7 @@ def test_an_exported_model_has_no_curves(tmp_path):
     assert "<img" in page
 
 
+@pytest.mark.hostile
 def test_a_maze_has_a_page(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words = (*RUNS["maze"], *QUICK, "device=cpu", "name=maze", "task.valid_puzzles=0")

@@ -58,7 +58,7 @@ def main(words: list[str]) -> None:
 
 def listed(value: str | None) -> list[str]:
     """The runs of a word: one, or several with commas."""
-    if value is None:
+    if not value:
         return []
     return [value] if Path(value).exists() else [one for one in value.split(",") if one]
 

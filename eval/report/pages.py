@@ -184,10 +184,10 @@ def options(run: Seen) -> str:
     if found is not None:
         words, changed = found
         head = f"Other than with {' '.join(['python train.py', *words])}:"
-        rows = [[key, shown(ours), shown(usual)] for key, (ours, usual) in changed.items()]
+        rows = [(key, [shown(ours), shown(usual)]) for key, (ours, usual) in changed.items()]
         nothing = paragraph("As that command has it by default, but for its name.")
         parts.append(paragraph(head))
-        parts.append(table([run.name, "here", "by default"], rows) if rows else nothing)
+        parts.append(sheet(["here", "by default"], rows, run.name) if rows else nothing)
     every = "\n".join(f"{key}={shown(value)}" for key, value in flat(run.config).items())
     parts.append(f"<details><summary>All of it: {text(run.name)}</summary>")
     parts.append(f"<pre>{text(every)}</pre></details>")
