@@ -3,6 +3,7 @@
 from eval.report.curves import curve
 from eval.report.seen import Seen
 from eval.report.sheets import Told
+from tinyreason.halting import RULES
 
 
 def of_test(key: str, form: str = "{:.1%}") -> Told:
@@ -47,13 +48,27 @@ RESULT: dict[str, Told] = {
     "pass@2": of_test("pass@2"),
     "Best on held-out puzzles": best,
 }
+
+
+def of_head(key: str, form: str = "{:.1%}") -> Told:
+    """A metric of the halting head on the test puzzles, where one is trained."""
+    return lambda run: of_test(key, form)(run) if learns(run) else None
+
+
+def learns(run: Seen) -> bool:
+    """Its halting rule trains a head."""
+    halting = run.config.get("halting")
+    rule = RULES.get(str(halting.get("rule"))) if isinstance(halting, dict) else None
+    return rule is not None and rule.learns
+
+
 HALTING: dict[str, Told] = {
-    "Puzzles that the head stopped": of_test("halted"),
-    "Segments until it stops": of_test("segments_to_halt", "{:.2f}"),
-    "Exact where it stops": of_test("exact_when_halted"),
-    "Precision: exact, of those stopped": of_test("halting_precision"),
-    "Recall: stopped, of those exact": of_test("halting_recall"),
-    "Right about the last answer": of_test("halting_accuracy"),
+    "Puzzles that the head stopped": of_head("halted"),
+    "Segments until it stops": of_head("segments_to_halt", "{:.2f}"),
+    "Exact where it stops": of_head("exact_when_halted"),
+    "Precision: exact, of those stopped": of_head("halting_precision"),
+    "Recall: stopped, of those exact": of_head("halting_recall"),
+    "Right about the last answer": of_head("halting_accuracy"),
     "Exact at the exit": of_test("exact_at_exit"),
     "Recursions to the exit": of_test("recursions_to_exit", "{:.1f}"),
 }

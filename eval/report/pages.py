@@ -60,9 +60,12 @@ def outcome(runs: Sequence[Seen], names: list[str]) -> list[str]:
     parts = []
     if any(run.test or run.log.held_out for run in runs):
         parts.append(section("What came of it", sheet(names, rows_of(runs, RESULT))))
-    if any("halted" in run.test or "halting_accuracy" in run.test for run in runs):
+    halts = rows_of(runs, HALTING)
+    if any(value is not None for _, values in halts for value in values):
         told = paragraph("On the test puzzles; each would stop where the head says it is finished.")
-        parts.append(section("Halting", sheet(names, rows_of(runs, HALTING)), told))
+        parts.append(section("Halting", sheet(names, halts), told))
+    elif any(run.test for run in runs):
+        parts.append(section("Halting", paragraph("No head is trained: puzzles get all segments.")))
     return parts
 
 
