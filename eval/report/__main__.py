@@ -13,6 +13,7 @@ out=DIR     where report.html goes; default: the run's own folder
 examples=4  puzzles solved, and as many failed, in pictures; 0: none
 """
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -89,13 +90,13 @@ def refuse_without_pictures() -> None:
 
 def place(names: list[str], out: str | None) -> Path:
     """The file to write. Raises UserError where that cannot be."""
-    if out is None:
-        if len(names) > 1 or names[0].startswith("hub:"):
-            raise UserError("give a folder for the page, as in out=report")
-        return Path(names[0]).expanduser() / FILE
-    folder = Path(out)
-    if not out or (folder.exists() and not folder.is_dir()):
+    if out is None and (len(names) > 1 or names[0].startswith("hub:")):
+        raise UserError("give a folder for the page, as in out=report")
+    folder = Path(names[0] if out is None else out).expanduser()
+    if out == "" or (out and folder.exists() and not folder.is_dir()):
         raise UserError(f"out={out} is not a folder; use the name of one, as in out=report")
+    if folder.is_dir() and not os.access(folder, os.W_OK):
+        raise UserError(f"{folder} cannot be written to; use out=DIR of another folder")
     return folder / FILE
 
 
