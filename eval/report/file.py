@@ -14,6 +14,7 @@ STYLE = (
 h3 { font-size: 1rem; margin: 1rem 0 .3rem; }
 .sheet th[scope=row] { font-weight: 600; padding-right: 1.6rem; }
 .sheet td { overflow-wrap: anywhere; min-width: 5rem; }
+td.number { white-space: nowrap; }
 summary { cursor: pointer; margin: .6rem 0; }
 """
 )
