@@ -5,12 +5,13 @@
     python -m eval.compare runs/* by=model,gradient out=compare
 
 by=KEYS    the options that make an arm; runs that share their values are seeds of one
-out=DIR    a folder for the numbers (JSON) and the curves (PNG, with the viz extra)
+out=DIR    a folder for the numbers (compare.json) and, with the viz extra, the page (compare.html)
+           and the curves (compare.png)
 
 Prints a table with one row an arm (the runs that share the values of `by`, or the run itself): mean
 and spread of exact accuracy on test over seeds. Two arms are compared puzzle by puzzle, by an exact
-McNemar test for each seed that both have, which is far sharper than two intervals. Curves against
-segments and seconds go to DIR as PNG and JSON.
+McNemar test for each seed that both have, which is far sharper than two intervals. Curves are drawn
+against slot-segments and seconds: each run, and the mean of its arm.
 """
 
 import json
@@ -25,11 +26,16 @@ from scipy.stats import binomtest
 
 from conf import help
 from conf.cli import one_line
-from eval.charts import NoPictures, pyplot
+from eval.charts import NoPictures
+from eval.report import arms as pages
+from eval.report.curves import curve, segments_of
+from eval.report.file import refuse_foreign, write_page
+from eval.report.log import Log, read_log, read_result
 from tinyreason.errors import UserError
 from tinyreason.options import flat
 from tinyreason.run.folder import read_config
 
+WRITTEN = ("segments", "seconds", "parameters", "exact_accuracy", "solved", "puzzles_sha256")
 USAGE = "python -m eval.compare runs/a runs/b ... [by=gradient] [out=DIR]"
 
 
@@ -40,8 +46,12 @@ class Run:
     path: Path
     config: dict  # flat, {"model.width": 64, ...}
     result: dict
-    curve: list[dict]  # evaluations on held-out puzzles, in order
-    losses: list[dict]  # lines of the log about training, in order
+    log: Log
+
+    @property
+    def curve(self) -> list[dict]:
+        """Evaluations on held-out puzzles, in order."""
+        return self.log.held_out
 
     @property
     def exact(self) -> float:
@@ -50,23 +60,16 @@ class Run:
 
 def read_run(path: Path) -> Run:
     """A run's folder. Raises UserError if it is not one or has not been evaluated."""
-    config = flat(read_config(path))
-    if not (path / "result.json").is_file():
+    config, result = flat(read_config(path)), read_result(path / "result.json")
+    if result is None:
         raise UserError(f"{path} has no result.json yet; let it finish first")
-    try:
-        result = json.loads((path / "result.json").read_text())
-        lines = [json.loads(line) for line in (path / "log.jsonl").read_text().splitlines()]
-        complete = result["finished"] and result["test"]["puzzles"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{path}: damaged result.json or log.jsonl ({type(error).__name__}); leave the run out"
-        ) from None
-    if not complete:
+    if not result["finished"] or not result["test"].get("puzzles"):
         raise UserError(
             f"{path} is not finished or has no test puzzles; let it finish, or leave it out"
         )
-    watched = [x for x in lines if x["kind"] == "eval" and x["split"] != "test"]
-    return Run(path, config, result, watched, [x for x in lines if x["kind"] == "train"])
+    if lost := [key for key in WRITTEN if key not in result | result["test"]]:
+        raise UserError(f"{path}: damaged result.json, it has no {lost[0]}; leave the run out")
+    return Run(path, config, result, read_log(path / "log.jsonl"))
 
 
 def arms_of(runs: list[Run], by: str | None) -> dict[str, list[Run]]:
@@ -152,36 +155,25 @@ def curves(arms: dict[str, list[Run]]) -> dict[str, list[dict]]:
     """Accuracy on held-out training puzzles against segments and seconds, a curve a run."""
     return {
         arm: [
-            {
-                "run": run.path.name,
-                "segments": [x["step"] * run.config["batch"] for x in run.curve],
-                "seconds": [x["seconds"] for x in run.curve],
-                "exact": [x["exact_accuracy"] for x in run.curve],
-            }
+            {"run": run.path.name} | against(run, run.curve, "exact_accuracy", "exact")
             for run in runs
         ]
         for arm, runs in arms.items()
     }
 
 
-def draw(lines: dict[str, list[dict]], path: Path) -> None:
-    """The curves as PNG. Raises NoPictures without the viz extra."""
-    plt = pyplot()
-    figure, axes = plt.subplots(1, 2, figsize=(10, 4), sharey=True, layout="constrained")
-    for axis, x in zip(axes, ("segments", "seconds"), strict=True):
-        for i, (arm, runs) in enumerate(lines.items()):
-            for j, run in enumerate(runs):
-                label = arm if j == 0 else None
-                axis.plot(run[x], run["exact"], color=f"C{i}", alpha=0.8, marker=".", label=label)
-        axis.set(xlabel={"segments": "slot-segments", "seconds": "seconds"}[x], ylim=(0, 1))
-    axes[0].set_ylabel("exact accuracy, held-out puzzles")
-    axes[0].legend()
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+def against(run: Run, lines: list[dict], key: str, name: str) -> dict:
+    """The value `key` of lines of a log, as `name`, beside their steps, slot-segments and
+    seconds.
+    """
+    found = curve(lines, key, "seconds")
+    segments = [step * run.config["batch"] for step in found["step"]]
+    ways = {"step": found["step"], "segments": segments, "seconds": found["seconds"]}
+    return ways | {name: found[key]}
 
 
-def compare(paths: list[Path], by: str | None, out: Path | None) -> dict:
-    """Print the comparison, write it to `out`, and return it."""
+def compare(paths: list[Path], by: str | None, out: Path | None, words: str = "") -> dict:
+    """Print the comparison, write it to `out`, and return it. `words`: the command, as typed."""
     arms = arms_of([read_run(path) for path in paths], by)
     report = {
         "arms": {k: summary(v) for k, v in arms.items()},
@@ -198,11 +190,25 @@ def compare(paths: list[Path], by: str | None, out: Path | None) -> dict:
         (out / "compare.json").write_text(json.dumps(report, indent=1) + "\n")
         written = f"wrote {out / 'compare.json'}"
         try:
-            draw(report["curves"], out / "compare.png")
-            print(f"{written} and {out / 'compare.png'}")
+            draw(report, arms, out, words)
+            print(f"{written}, {out / 'compare.html'} and {out / 'compare.png'}")
         except NoPictures as reason:
             print(f"{written}; {reason}")
     return report
+
+
+def draw(report: dict, arms: dict[str, list[Run]], out: Path, words: str) -> None:
+    """The page and the picture. Raises NoPictures without the viz extra."""
+    losses = {
+        arm: [against(run, run.log.of("train"), "loss", "loss") for run in runs]
+        for arm, runs in arms.items()
+    }
+    segments = {
+        arm: [segments_of(run.result["test"]) for run in runs] for arm, runs in arms.items()
+    }
+    parts = pages.parts_of(report, losses, segments, words)
+    write_page(out / "compare.html", ", ".join(arms), parts)
+    pages.save_picture(report["curves"], out / "compare.png")
 
 
 def main(words: list[str]) -> None:
@@ -221,7 +227,10 @@ def main(words: list[str]) -> None:
             Path(options["out"]).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"out={options['out']}: {error.strerror}") from None
-    compare(paths, options.get("by"), Path(options["out"]) if "out" in options else None)
+    out = Path(options["out"]) if "out" in options else None
+    if out:
+        refuse_foreign(out / "compare.html")
+    compare(paths, options.get("by"), out, " ".join(["python -m eval.compare", *words]))
 
 
 if __name__ == "__main__":

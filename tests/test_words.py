@@ -136,7 +136,10 @@ def test_the_page_of_training_has_the_options_of_the_choices_that_were_typed():
     "command",
     [
         ["train.py"],
-        *(["-m", f"eval.{name}"] for name in ("solve", "export", "compare", "speed", "cost")),
+        *(
+            ["-m", f"eval.{name}"]
+            for name in ("solve", "export", "compare", "report", "speed", "cost")
+        ),
         ["-m", "eval.cost", "plan"],
         ["-m", "data.build"],
         ["-m", "tests.parity"],
