@@ -1,9 +1,12 @@
 """The charts of the report; each draws a part of it on an axis of matplotlib."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
 from eval.charts import COLOURS, as_svg, look, pyplot, save_png
+from eval.diagnose.curves import error_at
+from eval.diagnose.report import moments
 
 BLUE, ORANGE, GREEN, PINK, VIOLET, OCHRE = COLOURS
 SIZE = (6.4, 3.4)  # inches
@@ -19,8 +22,8 @@ def depth(axis, report: dict) -> None:
     for name, values in rows.items():
         axis.plot(*over(values), color=colours[name], ls=styles[name], label=name)
     segments(axis, report)
-    axis.set(ylabel="puzzles, %", title="accuracy after each segment")
-    axis.legend(loc="lower right")
+    axis.set(ylabel="puzzles, %")
+    headed(axis, "accuracy after each segment")
 
 
 def errors(axis, report: dict) -> None:
@@ -33,15 +36,13 @@ def errors(axis, report: dict) -> None:
     axis.plot(k, ever, color=GREEN, label="never solved so far")
     axis.plot(k, [100 * value for value in found["regressions"]], color=PINK, label="regressions")
     if "parameters" in found["fit"]:
-        from eval.diagnose.curves import error_at
-
         law = [100 * float(error_at(x, **found["fit"]["parameters"])) for x in k]
         axis.plot(k, law, "--", color=ORANGE, label="e_inf + A exp(-k L)")
     segments(axis, report)
-    axis.set(ylabel="puzzles, %", title="what is not solved", ylim=(0, None))
+    axis.set(ylabel="puzzles, %", ylim=(0, None))
     axis.set_yscale("symlog", linthresh=1)
     axis.set_yticks((0, 1, 10, 100), ("0", "1", "10", "100"))
-    axis.legend(loc="upper right")
+    headed(axis, "what is not solved")
 
 
 def residual(axis, report: dict) -> None:
@@ -53,25 +54,23 @@ def residual(axis, report: dict) -> None:
             axis.plot(k, numbers(middle), color=colour, label=f"{kind} at the end")
             axis.fill_between(k, numbers(low), numbers(high), color=colour, alpha=0.2, lw=0)
     segments(axis, report)
-    axis.set(yscale="log", ylabel="relative residual", title="how far the latent still moves")
-    axis.legend(loc="upper right")
+    axis.set(yscale="log", ylabel="relative residual")
+    headed(axis, "how far the latent still moves")
 
 
 def reliability(axis, report: dict) -> None:
     """Accuracy by confidence."""
     axis.plot((0, 1), (0, 1), color="gray", lw=1, ls=":")
-    about = report["about"]
-    kinds = (
-        ("as_trained", about["at"], BLUE, "o-"),
-        ("at_the_end", about["segments"], ORANGE, "s--"),
-    )
-    for name, k, colour, style in kinds:
+    styles = ((BLUE, "o"), (ORANGE, "s"))
+    for (name, k), (colour, mark) in zip(moments(report["about"]), styles, strict=False):
         rows = [row for row in report["halting"][f"bins_{name}"] if row["count"]]
-        points = [[row[key] for row in rows] for key in ("confidence", "accuracy")]
-        axis.plot(*points, style, color=colour, label=f"after {k} segments", ms=4)
-    axis.set(xlabel="confidence", ylabel="share that is right", title="reliability of the head")
-    axis.set(xlim=(0, 1.02), ylim=(0, 1.05))
-    axis.legend(loc="lower right")
+        x, y, counts = ([r[key] for r in rows] for key in ("confidence", "accuracy", "count"))
+        sizes = [20 + 40 * math.log10(count) for count in counts]
+        label = f"after {k} segments"
+        axis.scatter(x, y, sizes, color=colour, marker=mark, alpha=0.8, label=label, clip_on=False)
+    axis.set(xlabel="confidence (larger: more puzzles)", ylabel="share that is right")
+    axis.set(xlim=(0, 1), ylim=(0, 1))
+    headed(axis, "reliability of the head")
 
 
 def halts(axis, report: dict) -> None:
@@ -83,7 +82,8 @@ def halts(axis, report: dict) -> None:
         at = (row["segment"], 100 * row["accuracy"])
         axis.annotate(row["count"], at, (0, 5), textcoords="offset points", ha="center", fontsize=8)
     segments(axis, report)
-    axis.set(ylabel="right, %", ylim=(0, 112), title="where it first halts (with counts)")
+    axis.set(ylabel="right, %", ylim=(0, 112))
+    headed(axis, "where it first halts (with counts)")
 
 
 def one_blank(axis, report: dict) -> None:
@@ -91,8 +91,8 @@ def one_blank(axis, report: dict) -> None:
     axis.plot(*over(report["one_blank"]["exact"]), color=VIOLET, label="one blank cell")
     axis.plot(*over(report["depth"]["exact"]), color=BLUE, label="puzzles as they are")
     segments(axis, report)
-    axis.set(ylabel="exact, %", ylim=(0, 104), title="all but one cell is given")
-    axis.legend(loc="lower right")
+    axis.set(ylabel="exact, %", ylim=(0, 104))
+    headed(axis, "all but one cell is given")
 
 
 def sensitivity(axis, report: dict) -> None:
@@ -104,16 +104,17 @@ def sensitivity(axis, report: dict) -> None:
         label = "exact" if key == "exact" else "same answer"
         axis.barh([y + shift for y in places], values, 0.38, color=colour, label=label)
     axis.set_yticks(list(places), [row["what"] for row in rows])
-    axis.set(xlim=(0, 100), xlabel="puzzles, %", title="disturbed")
+    axis.set(xlim=(0, 100), xlabel="puzzles, %")
     axis.invert_yaxis()
-    axis.legend(loc="lower left", facecolor="white", frameon=True, labelcolor="black")
+    headed(axis, "disturbed")
 
 
 def tokens(axis, report: dict) -> None:
     """Correlation of the cells."""
     axis.plot(*over(report["tokens"]["correlation"], 1), color=BLUE)
     segments(axis, report)
-    axis.set(ylabel="correlation", title="how alike the cells are")
+    axis.set(ylabel="correlation")
+    headed(axis, "how alike the cells are")
 
 
 def difficulty(axis, report: dict) -> None:
@@ -127,8 +128,8 @@ def difficulty(axis, report: dict) -> None:
         k = about["at"] if key == "exact_as_trained" else about["segments"]
         axis.bar([x + shift for x in places], values, 0.38, color=colour, label=f"after {k}")
     axis.set_xticks(list(places), names)
-    axis.set(ylabel="exact, %", ylim=(0, 104), xlabel=one["by"], title="by difficulty (puzzles)")
-    axis.legend(loc="lower left", facecolor="white", frameon=True, labelcolor="black")
+    axis.set(ylabel="exact, %", ylim=(0, 104), xlabel=one["by"])
+    headed(axis, "by difficulty (puzzles)")
 
 
 CHARTS: dict[str, tuple[str, Callable]] = {
@@ -173,6 +174,15 @@ def png(report: dict, path: Path) -> None:
             axis.axis("off")
         figure.suptitle(report["about"]["run"])
         save_png(figure, path)
+
+
+def headed(axis, title: str) -> None:
+    """A title at the left, and the legend, if there is one, above the plot at the right."""
+    axis.set_title(title, loc="left", fontsize=11)
+    handles, names = axis.get_legend_handles_labels()
+    if handles:
+        place = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.08), "borderaxespad": 0}
+        axis.legend(ncols=len(names), columnspacing=1.2, handlelength=1.5, **place)
 
 
 def over(values: list, scale: float = 100) -> tuple:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-DIGITS = 6  # after the point, in JSON
+DIGITS = 5  # that count, in JSON
 WIDTH = 24  # of the first column
 
 
@@ -19,7 +19,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float):
-        return round(value, DIGITS) if math.isfinite(value) else None
+        return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
     return value
 
 
@@ -81,7 +81,9 @@ def curves(report: dict) -> dict[str, list]:
 def told(name: str, value: float | None) -> str:
     if value is None:
         return "-"
-    return f"{100 * value:.1f}" if name.endswith("%") else f"{value:.3f}"
+    if name.endswith("%"):
+        return f"{100 * value:.1f}"
+    return f"{value:.3f}" if abs(value) >= 0.01 else f"{value:.0e}".replace("e-0", "e-")
 
 
 # ---- in words
@@ -111,8 +113,9 @@ def thinking(report: dict) -> Iterator[str]:
         worse = f"overthinks from segment {over['from']} (McNemar p = {over['p']:.2g})"
     yield f"{best}; {worse}"
     if depth["finished_later"] is not None:
-        unfinished = f"{percent(depth['finished_later'])} of the puzzles wrong after {about['at']}"
-        yield f"{unfinished} are right at some later segment"
+        wrong = f"{report['residual']['wrong']['as_trained']} puzzles wrong after {about['at']}"
+        share = percent(depth["finished_later"])
+        yield f"of the {wrong} segments, {share} are right at some later one"
     yield f"error: {law(depth['fit'])}"
 
 
