@@ -20,7 +20,9 @@ def depth(axis, report: dict) -> None:
     colours = {"ever solved": GREEN, "exact": BLUE, "valid": ORANGE, "optimal": PINK}
     styles = {"exact": "-", "ever solved": "-", "valid": "--", "optimal": ":"}
     for name, values in rows.items():
-        axis.plot(*over(values), color=colours[name], ls=styles[name], label=name)
+        axis.plot(
+            *over(values), color=colours.get(name, OCHRE), ls=styles.get(name, "-."), label=name
+        )
     segments(axis, report)
     axis.set(ylabel="puzzles, %")
     headed(axis, "accuracy after each segment")

@@ -1,6 +1,7 @@
 """The report as numbers for JSON, and as a table for a terminal."""
 
 import math
+import textwrap
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 
 DIGITS = 5  # that count, in JSON
 WIDTH = 24  # of the first column
+LINE = 100  # columns
 
 
 def plain(value: Any) -> Any:
@@ -25,9 +27,16 @@ def plain(value: Any) -> Any:
 
 def table(report: dict) -> str:
     """What a terminal shows, about forty lines."""
-    return "\n".join(
-        [*head(report), *by_segment(report), *sentences(report), *tables(report), *left(report)]
-    )
+    parts = (head, by_segment, sentences, tables, left)
+    lines = [line for part in parts for line in part(report)]
+    return "\n".join(wrapped(line) for line in lines)
+
+
+def wrapped(line: str) -> str:
+    """A long line as several, those after the first indented."""
+    if len(line) <= LINE:
+        return line
+    return "\n".join(textwrap.wrap(line, LINE, subsequent_indent="    "))
 
 
 def head(report: dict) -> Iterator[str]:
@@ -135,7 +144,8 @@ def halting(report: dict) -> Iterator[str]:
     error = ", ".join(
         f"{number(found[f'calibration_error_{name}'])} after {k}" for name, k in moments(about)
     )
-    yield f"halting: right is surer, AUROC {pair(report, found)}; calibration error {error}"
+    yield f"halting: right is surer, AUROC {pair(report, found)}"
+    yield f"its calibration error is {error}"
     if not found["halted"]:
         yield "the head never halts"
         return
