@@ -9,7 +9,7 @@ from eval.diagnose.curves import error_at
 from eval.diagnose.report import moments
 
 BLUE, ORANGE, GREEN, PINK, VIOLET, OCHRE = COLOURS
-SIZE = (6.4, 3.4)  # inches
+SIZE = (4.8, 3.1)  # inches
 
 
 def depth(axis, report: dict) -> None:
@@ -106,7 +106,7 @@ def sensitivity(axis, report: dict) -> None:
         label = "exact" if key == "exact" else "same answer"
         axis.barh([y + shift for y in places], values, 0.38, color=colour, label=label)
     axis.set_yticks(list(places), [row["what"] for row in rows])
-    axis.set(xlim=(0, 100), xlabel="puzzles, %")
+    axis.set(xlim=(0, 102), xlabel="puzzles, %")
     axis.invert_yaxis()
     headed(axis, "disturbed")
 
@@ -183,8 +183,8 @@ def headed(axis, title: str) -> None:
     axis.set_title(title, loc="left", fontsize=11)
     handles, names = axis.get_legend_handles_labels()
     if handles:
-        place = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.08), "borderaxespad": 0}
-        axis.legend(ncols=len(names), columnspacing=1.2, handlelength=1.5, **place)
+        place = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.12), "borderaxespad": 0}
+        axis.legend(ncols=min(len(names), 2), columnspacing=1.2, handlelength=1.5, **place)
 
 
 def over(values: list, scale: float = 100) -> tuple:

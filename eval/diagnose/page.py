@@ -11,6 +11,7 @@ STYLE = """
 dl { margin: .6rem 0; font-size: .9rem; }
 dt { font-weight: 600; margin-top: .5rem; }
 dd { margin: 0; max-width: 46rem; color: var(--soft); }
+.wide { margin: .5rem 0 .9rem; }
 summary { cursor: pointer; color: var(--accent); }
 .row figure { flex: 1 1 20rem; min-width: 0; max-width: 30rem; }
 figure svg { width: 100%; }

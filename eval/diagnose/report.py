@@ -36,7 +36,8 @@ def wrapped(line: str) -> str:
     """A long line as several, those after the first indented."""
     if len(line) <= LINE:
         return line
-    return "\n".join(textwrap.wrap(line, LINE, subsequent_indent="    "))
+    whole = {"break_long_words": False, "break_on_hyphens": False}
+    return "\n".join(textwrap.wrap(line, LINE, subsequent_indent="    ", **whole))
 
 
 def head(report: dict) -> Iterator[str]:
@@ -101,7 +102,7 @@ def told(name: str, value: float | None) -> str:
 def sentences(report: dict) -> Iterator[str]:
     """The numbers that stand alone, a line each."""
     yield from thinking(report)
-    yield f"residual: right has the lower one, AUROC {pair(report, report['residual'])}"
+    yield f"a low residual finds right answers: AUROC {pair(report, report['residual'])}"
     if "halting" in report:
         yield from halting(report)
     if "settling" in report:
@@ -109,17 +110,18 @@ def sentences(report: dict) -> Iterator[str]:
     if "retention" in report:
         kept = report["retention"]
         parts = [f"{percent(row['still_solved'])} after {row['segments']}" for row in kept["rows"]]
-        yield f"of {kept['solved']} solved after {report['about']['at']}: {', '.join(parts)} still"
+        solved = f"{kept['solved']} solved after {report['about']['at']} segments"
+        yield f"of the {solved}, still solved: {', '.join(parts)}"
 
 
 def thinking(report: dict) -> Iterator[str]:
     """Where it is best, where it begins to hurt, and where the error goes."""
     depth, about = report["depth"], report["about"]
     over = depth["overthinking"]
-    best = f"best {percent(over['best_exact'])} after {over['best_segment']}"
-    worse = "does not overthink"
+    best = f"best: {percent(over['best_exact'])} exact after segment {over['best_segment']}"
+    worse = "it does not overthink"
     if over["from"]:
-        worse = f"overthinks from segment {over['from']} (McNemar p = {over['p']:.2g})"
+        worse = f"it overthinks from segment {over['from']} (McNemar p = {over['p']:.2g})"
     yield f"{best}; {worse}"
     if depth["finished_later"] is not None:
         wrong = f"{report['residual']['wrong']['as_trained']} puzzles wrong after {about['at']}"
@@ -144,8 +146,8 @@ def halting(report: dict) -> Iterator[str]:
     error = ", ".join(
         f"{number(found[f'calibration_error_{name}'])} after {k}" for name, k in moments(about)
     )
-    yield f"halting: right is surer, AUROC {pair(report, found)}"
-    yield f"its calibration error is {error}"
+    yield f"a sure halting head finds right answers: AUROC {pair(report, found)}"
+    yield f"calibration error of the halting head: {error}"
     if not found["halted"]:
         yield "the head never halts"
         return
@@ -161,7 +163,7 @@ def settling(found: dict) -> str:
         f"{way} {counts[way, 'right']} right, {counts[way, 'wrong']} wrong"
         for way in ("settled", "wandering")
     )
-    drift = f"late drift finds right ones, AUROC {number(found['auroc_of_drift'])}"
+    drift = f"a low late drift finds right answers: AUROC {number(found['auroc_of_drift'])}"
     return f"in the last {found['last_segments']} segments: {'; '.join(ways)}; {drift}"
 
 
