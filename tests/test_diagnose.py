@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 import train
+from conf.cli import program
 from eval import disturb, export
 from eval.diagnose import __main__ as diagnose
 from eval.diagnose import curves, draw, measures, memory, page, probes, report, sections
@@ -107,7 +108,8 @@ def test_ever_solved_and_solved_now():
     assert ever.mean(0).tolist() == [0.25, 0.5, 0.75, 0.75]
     assert (ever.mean(0) - exact.mean(0)).tolist() == [0, 0, 0.25, 0.25]
     assert curves.finished_later(exact, 1) == pytest.approx(2 / 3)
-    assert curves.finished_later(exact, 4) == 0.0
+    assert curves.finished_later(exact, 3) == pytest.approx(0.0)
+    assert curves.finished_later(exact, 4) is None
     assert curves.finished_later(bools("11"), 1) is None
 
 
@@ -668,6 +670,12 @@ def test_what_is_there_is_not_overwritten(sudoku, tmp_path):
 )
 def test_a_wrong_word_is_one_line(sudoku, changes, line):
     assert line in refusal(sudoku, **changes)
+
+
+def test_a_wrong_word_names_this_command(monkeypatch):
+    for path, told in (("eval/diagnose", "-m eval.diagnose"), ("eval/law", "train.py")):
+        monkeypatch.setattr("sys.argv", [f"{path}/__main__.py"])
+        assert program() == told
 
 
 def test_a_run_that_is_none(tmp_path):

@@ -59,10 +59,10 @@ def still_solved(exact: np.ndarray, trained: int) -> list[dict]:
 
 def finished_later(exact: np.ndarray, trained: int) -> float | None:
     """Of the puzzles that are wrong after `trained` segments, the share that is exact after some
-    later one.
+    later one; None where there are no such puzzles or segments.
     """
-    wrong = ~exact[:, trained - 1]
-    return float(exact[wrong, trained:].any(1).mean()) if wrong.any() else None
+    wrong, later = ~exact[:, trained - 1], exact[:, trained:]
+    return float(later[wrong].any(1).mean()) if wrong.any() and later.shape[1] else None
 
 
 def error_at(k: np.ndarray, e_inf: float, A: float, L: float) -> np.ndarray:

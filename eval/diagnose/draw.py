@@ -6,7 +6,7 @@ from pathlib import Path
 
 from eval.charts import COLOURS, as_svg, look, pyplot, save_png
 from eval.diagnose.curves import error_at
-from eval.diagnose.report import moments
+from eval.diagnose.words import moments
 
 BLUE, ORANGE, GREEN, PINK, VIOLET, OCHRE = COLOURS
 SIZE = (4.8, 3.1)  # inches

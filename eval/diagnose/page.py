@@ -6,6 +6,7 @@ from eval import page
 from eval.charts import NoPictures
 from eval.diagnose import draw, report
 from eval.diagnose.definitions import DEFINITIONS, TITLES
+from eval.diagnose.words import moments, number, percent, sentences
 
 STYLE = """
 dl { margin: .6rem 0; font-size: .9rem; }
@@ -43,7 +44,7 @@ def document(found: dict) -> str:
 def summary(found: dict) -> Iterator[str]:
     """Who was examined, and the sentences of the terminal."""
     yield from (page.paragraph(line) for line in report.head(found) if line)
-    items = "".join(f"<li>{page.text(line)}</li>" for line in report.sentences(found))
+    items = "".join(f"<li>{page.text(line)}</li>" for line in sentences(found))
     yield f"<ul>{items}</ul>"
 
 
@@ -92,8 +93,8 @@ def residual(found: dict) -> Iterator[str]:
 def aurocs(found: dict, name: str) -> list[list]:
     """At the trained depth and at the end."""
     return [
-        [k, report.number(found[name][f"auroc_{key}"]), found[name]["wrong"][key]]
-        for key, k in report.moments(found["about"])
+        [k, number(found[name][f"auroc_{key}"]), found[name]["wrong"][key]]
+        for key, k in moments(found["about"])
     ]
 
 
@@ -102,13 +103,11 @@ def halting(found: dict) -> Iterator[str]:
     yield page.table(
         ["after", "AUROC", "wrong puzzles", "calibration error"],
         [
-            [*row, report.number(head[f"calibration_error_{key}"])]
-            for row, (key, _) in zip(
-                aurocs(found, "halting"), report.moments(found["about"]), strict=True
-            )
+            [*row, number(head[f"calibration_error_{key}"])]
+            for row, (key, _) in zip(aurocs(found, "halting"), moments(found["about"]), strict=True)
         ],
     )
-    rows = [[r["segment"], r["count"], report.percent(r["accuracy"])] for r in head["by_segment"]]
+    rows = [[r["segment"], r["count"], percent(r["accuracy"])] for r in head["by_segment"]]
     if rows:
         yield page.table(["first halts at", "puzzles", "right then"], rows)
     false = f"{head['false_accepts']} false accepts among {head['halted']} puzzles"
@@ -117,11 +116,11 @@ def halting(found: dict) -> Iterator[str]:
 
 def settling(found: dict) -> Iterator[str]:
     one = found["settling"]
-    rows = [[r["way"], r["answer"], r["count"], report.number(r["drift"])] for r in one["table"]]
+    rows = [[r["way"], r["answer"], r["count"], number(r["drift"])] for r in one["table"]]
     yield page.table(["way", "answer", "puzzles", "median late drift"], rows)
-    of_settled = report.percent(one["spurious_of_settled"])
-    spurious = f"Spurious: {report.percent(one['spurious'])} of all, {of_settled} of those settled."
-    drift = f"AUROC of the late drift: {report.number(one['auroc_of_drift'])}."
+    of_settled = percent(one["spurious_of_settled"])
+    spurious = f"Spurious: {percent(one['spurious'])} of all, {of_settled} of those settled."
+    drift = f"AUROC of the late drift: {number(one['auroc_of_drift'])}."
     yield page.paragraph(f"{spurious} {drift}")
 
 
@@ -131,17 +130,14 @@ def one_blank(found: dict) -> Iterator[str]:
 
 def retention(found: dict) -> Iterator[str]:
     one = found["retention"]
-    rows = [[row["segments"], report.percent(row["still_solved"])] for row in one["rows"]]
+    rows = [[row["segments"], percent(row["still_solved"])] for row in one["rows"]]
     solved = f"of {one['solved']} puzzles solved after {found['about']['at']} segments"
     yield page.table(["segments", "still solved"], rows, solved)
 
 
 def sensitivity(found: dict) -> Iterator[str]:
     one = found["sensitivity"]
-    rows = [
-        [row["what"], report.percent(row["exact"]), report.percent(row["same"])]
-        for row in one["rows"]
-    ]
+    rows = [[row["what"], percent(row["exact"]), percent(row["same"])] for row in one["rows"]]
     caption = f"after {one['segments']} segments"
     yield page.table(["what", "exact", "same answer"], rows, caption)
 
@@ -152,11 +148,11 @@ def tokens(found: dict) -> Iterator[str]:
 
 def difficulty(found: dict) -> Iterator[str]:
     about = found["about"]
-    keys = [f"exact_{name}" for name, _ in report.moments(about)]
-    head = [f"exact after {k}" for _, k in report.moments(about)]
+    keys = [f"exact_{name}" for name, _ in moments(about)]
+    head = [f"exact after {k}" for _, k in moments(about)]
     for one in found["difficulty"]:
         rows = [
-            [row["bucket"], row["puzzles"], *(report.percent(row[key]) for key in keys)]
+            [row["bucket"], row["puzzles"], *(percent(row[key]) for key in keys)]
             for row in one["rows"]
         ]
         yield page.table([one["by"], "puzzles", *head], rows)
@@ -173,20 +169,19 @@ def memory(found: dict) -> Iterator[str]:
         [
             row["split"],
             row["puzzles"],
-            report.percent(row["exact"]),
-            f"{report.percent(row['low'])} to {report.percent(row['high'])}",
+            percent(row["exact"]),
+            f"{percent(row['low'])} to {percent(row['high'])}",
         ]
         for row in one["now"]
     ]
     yield page.table(["puzzles of", "puzzles", "exact", "95 % interval (Wilson)"], rows)
     if steps := one.get("checkpoints"):
         names = [name for name in steps[0] if name != "step"]
-        lines = [[row["step"], *(report.percent(row[name]) for name in names)] for row in steps]
+        lines = [[row["step"], *(percent(row[name]) for name in names)] for row in steps]
         yield page.table(["checkpoint", *names], lines)
     if one.get("log"):
         lines = [
-            [row["step"], report.percent(row["train"]), report.percent(row["held_out"])]
-            for row in one["log"]
+            [row["step"], percent(row["train"]), percent(row["held_out"])] for row in one["log"]
         ]
         yield page.table(["step of the log", "training", "held out"], lines)
 
