@@ -92,7 +92,7 @@ def of_batch(
     for k in range(solver.segments):
         noise = PuzzleNoise([k] * len(batch), numbers)
         if disturb is not None:
-            carry = disturbed(solver, carry, noise, disturb, k)
+            carry = disturbed(solver, carry, k, noise, disturb)
         *_, last, state = states(solver, carry, noise)
         if not solver.gradient.plain:
             last, after = state, once_more(solver, batch, state, noise)
@@ -114,8 +114,8 @@ def of_batch(
     return Trajectories(*(np.stack(column, axis=1) for column in zip(*found, strict=True)))
 
 
-def disturbed(solver: Solver, carry: Carry, noise: Noise, disturb: Disturb, k: int) -> Carry:
-    """The carry with a state of its own making at segment `k` from 0, at its first segment too."""
+def disturbed(solver: Solver, carry: Carry, k: int, noise: Noise, disturb: Disturb) -> Carry:
+    """The carry with a state of its own making, at its first segment too."""
     begun = carry.begun(solver.model.start(solver.model.encode(carry.batch), noise))
     state = disturb(begun, k, noise.at(OWN))
     return Carry(state, carry.batch, carry.segments.clamp(min=1), carry.halted)
@@ -134,7 +134,7 @@ def states(solver: Solver, carry: Carry, noise: Noise) -> Iterator[NamedTuple]:
     yield state
     if solver.gradient.plain:
         unrolled = unroll(recur, state, x, Depth(total, total))
-        for t, state in enumerate(unrolled, start=1):  # noqa: B020, the state is what changes
+        for t, state in enumerate(unrolled, start=1):
             if t % unit == 0:
                 yield state
         return
