@@ -173,6 +173,8 @@ def no_such_choice() -> str:
 def program() -> str:
     """How the user started us, as in `train.py` or `-m eval.solve`."""
     path = Path(sys.argv[0])
+    if path.stem == "__main__" and (CONF / f"{path.parent.name}.yaml").is_file():
+        return f"-m eval.{path.parent.name}"
     if path.stem in ("__main__", "speed"):  # they take the words of train.py
         return "train.py"
     return (

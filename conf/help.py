@@ -138,6 +138,7 @@ def schema_of(config_name: str) -> type | None:
     from conf import schema  # torch with it, for pages alone
 
     names = {"train": "Config", "solve": "SolveConfig", "build": "BuildConfig"}
+    names["diagnose"] = "DiagnoseConfig"
     return getattr(schema, names.get(config_name, ""), None)
 
 

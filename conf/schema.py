@@ -95,6 +95,27 @@ class SolveConfig:
 
 
 @dataclass
+class DiagnoseConfig:
+    """What a trained model is diagnosed with."""
+
+    run: str
+    checkpoint: str  # best | last | a step
+    weights: str  # ema | raw
+    device: str
+    split: str
+    source: Any  # other files for the task's
+    task: dict[str, Any]  # how they are to be read; null: as it is seen in them
+    embedding: str  # own | mean
+    max_puzzles: int | None
+    segments: int | None
+    sigmas: list[float]
+    seed: int
+    batch: int | None
+    json: str | None
+    out: str | None
+
+
+@dataclass
 class BuildConfig:
     """A data set to write."""
 

@@ -53,7 +53,8 @@ def look():
 def as_svg(figure) -> str:
     """A figure for a page, in the colours of the page; the figure is closed."""
     text = io.StringIO()
-    figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
+    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))  # which has links in it
+    figure.savefig(text, format="svg", transparent=True, metadata=nothing)
     pyplot().close(figure)
     svg = text.getvalue()
     return svg[svg.index("<svg") :].replace(INK, "currentColor")
