@@ -2,6 +2,8 @@
 
 import csv
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -505,6 +507,16 @@ def test_the_page_of_help_names_every_option():
     told = page("think", [])
     for key in ("method=segments", "select=null", "chains=null", "sigma=0.3", "task.columns="):
         assert key in told
+
+
+@pytest.mark.hostile
+def test_an_unknown_key_is_answered_with_this_command():
+    words = (sys.executable, "-m", "eval.think", "run=pretrained/sudoku6", "foo=1")
+    root = Path(__file__).parents[1]
+    done = subprocess.run(words, cwd=root, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "`python -m eval.think --cfg job` prints all keys" in done.stderr
 
 
 @pytest.mark.hostile
