@@ -173,13 +173,13 @@ def no_such_choice() -> str:
 def program() -> str:
     """How the user started us, as in `train.py` or `-m eval.solve`."""
     path = Path(sys.argv[0])
-    if path.stem == "__main__" and (CONF / f"{path.parent.name}.yaml").is_file():
-        return f"-m eval.{path.parent.name}"
-    if path.stem in ("__main__", "speed"):  # they take the words of train.py
+    if path.parent.resolve() == CONF.parent:
+        return path.name
+    if path.stem == "__main__":  # of a package
+        path = path.parent
+    if path.name in ("cost", "zoo", "speed.py"):  # they take the words of train.py
         return "train.py"
-    return (
-        path.name if path.parent.resolve() == CONF.parent else f"-m {path.parent.name}.{path.stem}"
-    )
+    return f"-m {path.parent.name}.{path.stem}"
 
 
 def fail(message: str, code: int = 2) -> None:

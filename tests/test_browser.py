@@ -22,7 +22,7 @@ from tests.test_serve import serving
 pytestmark = pytest.mark.hostile
 ROOT = Path(__file__).parents[1]
 PUZZLE = "1...4.6....14..623.......1.4..534.6."
-MAZE = ["S    #", "#### #", "     #", " #####", "      ", "####G "]
+MAZE = [" ###  ", "    S#", " # #  ", "# ##  ", "#     ", "G #   "]
 LOOKS = [(WIDE, False), (WIDE, True), (PHONE, False), (PHONE, True)]
 
 

@@ -281,7 +281,7 @@ def test_a_puzzle_with_several_answers_has_no_truth(tmp_path, capsys, monkeypatc
 
 def test_a_maze_that_is_typed_is_known_to_be_right(tmp_path, capsys, monkeypatch):
     maze = tmp_path / "maze.txt"
-    maze.write_text("S    #\n#### #\n     #\n #####\n      \n####G \n")
+    maze.write_text(" ###  \n    S#\n # #  \n# ##  \n#     \nG #   \n")
     words = (f"run={MAZE}", f"puzzle={maze}", f"out={tmp_path / 'out'}")
     code, _, err = run(capsys, monkeypatch, *words)
     assert (code, err) == (0, "")
