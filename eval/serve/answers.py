@@ -6,13 +6,15 @@ Nothing is kept from one question to the next, and nothing that a question says 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from secrets import randbelow
 from typing import Any
 
 import numpy as np
 import torch
 
-from data.arc_augment import encode
+from data.arc_augment import decode, encode
+from eval.load import Examined, puzzles_for
 from eval.serve.limits import Refused
 from eval.show import puzzle as puzzles
 from eval.show.puzzle import Shown
@@ -25,6 +27,7 @@ LARGEST = 30  # rows or columns of a grid
 SECONDS = 20  # that an answer may take
 DEEPER = 8  # times the trained segments, at most
 MOST_SEGMENTS = 128
+MOST_SHOWN = 6  # demonstrations of an example
 UNKNOWN = "a task that it was not trained on"
 
 
@@ -91,8 +94,12 @@ class Answers:
         return puzzles.typed(self.trained, self.trained.rules.tokens(puzzle))
 
     def new(self) -> dict[str, Any]:
-        """A new puzzle: {"question": [S tokens], "name"}. Raises Refused."""
+        """A new puzzle: {"question": [S tokens], "name"}; of ARC an example: {"puzzle", "name"}.
+        Raises Refused.
+        """
         try:
+            if self.trained.config.notation.rules == "arc":
+                return self.arc_example()
             shown = puzzles.made(self.trained, randbelow(1 << 31))
         except UserError as error:
             raise Refused(422, str(error)) from None
@@ -102,7 +109,7 @@ class Answers:
 
     def arc(self, puzzle: Any, name: Any, pair: int) -> Shown:
         """A test pair of the JSON of a task, or a grid alone."""
-        if name != UNKNOWN and name not in self.ids:
+        if not isinstance(name, str) or (name != UNKNOWN and name not in self.ids):
             raise Refused(422, "the model does not know a task of that name")
         inside = next(iter(puzzle.values()), None) if isinstance(puzzle, dict) else None
         if isinstance(inside, dict) and "test" in inside:  # {"name": {...}}, as Kaggle has it
@@ -122,10 +129,34 @@ class Answers:
         ids = np.full(1, self.ids.get(name, self.unknown_id), np.int32)
         return Shown(self.trained.rules, Rows(question[None], labels[None], ids), 0, "a test pair")
 
+    def arc_example(self) -> dict[str, Any]:
+        """A task of its own, with the demonstrations that it has. Raises UserError."""
+        task, rows = self.own.task, self.own.puzzles.rows()
+        if not len(rows.inputs):
+            raise UserError("this run has no test puzzles to choose from")
+        chosen = randbelow(len(rows.inputs))
+        number = task.augmentations.task[rows.puzzle_ids[chosen]]
+        shown = task.splits["train"].rows()
+        same = task.augmentations.task[shown.puzzle_ids] == number
+        pairs = [pair_of(shown, i, task.canvas) for i in np.flatnonzero(same)[:MOST_SHOWN]]
+        puzzle = {"train": pairs, "test": [pair_of(rows, chosen, task.canvas)]}
+        return {"puzzle": puzzle, "name": task.names[number]}
+
+    @cached_property
+    def own(self) -> Examined:
+        """The run's own test puzzles. Raises UserError where they are files that are not here."""
+        return puzzles_for(self.trained, "test")
+
     @property
     def unknown_id(self) -> int:
         """The row that `add_mean_embedding` added."""
         return self.trained.config.facts.num_puzzle_identifiers if self.ids else 0
+
+
+def pair_of(rows: Rows, i: int, canvas: int) -> dict[str, list]:
+    """Example `i` as ARC writes it."""
+    grids = (decode(cells[i], canvas).tolist() for cells in (rows.inputs, rows.labels))
+    return dict(zip(("input", "output"), grids, strict=True))
 
 
 def known_tasks(trained: Trained) -> dict[str, int]:

@@ -189,11 +189,37 @@ async function fresh() {
   try {
     const found = await post("/new", {});
     if (mine !== asked) return; // something else was asked since
-    tokens = found.question;
-    part("paste").value = "";
+    if (task.rules === "arc") {
+      part("paste").value = JSON.stringify(found.puzzle);
+      part("name").value = found.name;
+      part("pair").value = 0;
+      load();
+    } else {
+      tokens = found.question;
+      part("paste").value = "";
+    }
     forget();
   } catch (error) {
     if (mine === asked) part("problem").textContent = error.message;
+  }
+}
+
+// What was pasted of ARC, into the editor, which only shows it.
+function load() {
+  try {
+    pasted = JSON.parse(part("paste").value);
+    const inside = Object.values(pasted)[0];
+    const whole = pasted.test ? pasted : inside && inside.test ? inside : null;
+    const grid = whole ? whole.test[Number(part("pair").value)].input : pasted;
+    tokens = tokens.map(emptyToken);
+    grid.forEach((row, r) => row.forEach((colour, c) => {
+      if (c < task.columns) tokens[r * task.columns + c] = colour + BLACK;
+    }));
+    tokens.length = task.rows * task.columns;
+    demonstrations(pasted);
+    paint();
+  } catch {
+    // the server says what is wrong with it
   }
 }
 
@@ -211,6 +237,8 @@ function demonstrations(asked) {
   if (task.rules !== "arc" || typeof asked !== "object") return;
   const inside = Object.values(asked)[0];
   const pairs = asked.train || (inside && inside.train) || [];
+  const valid = (grid) => Array.isArray(grid) && grid.length && grid.every(Array.isArray);
+  if (!pairs.every((pair) => valid(pair.input) && valid(pair.output))) return;
   const figures = pairs.slice(0, 10).map((pair, i) => {
     const both = [pair.input, pair.output].map((grid) => {
       const columns = grid[0].length, cells = grid.flat().map((colour) => colour + BLACK);
@@ -265,6 +293,7 @@ part("paste").addEventListener("keydown", (event) => {
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) solve(true);
 });
 if (task.rules === "arc") {
+  for (const id of ["paste", "pair"]) part(id).addEventListener("input", load);
   part("arc").hidden = false;
   part("paste-label").textContent = "the JSON of a task, or a grid of numbers";
   for (const name of about.names) part("name").append(make("option", { value: name }, name));

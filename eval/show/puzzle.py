@@ -79,7 +79,6 @@ def made(trained: Trained, seed: int) -> Shown:
     if task is not None:
         return Shown(trained.rules, task.made(seed), seed, "a new puzzle")
     examined = puzzles_for(trained, "test")
-    trained.model = model_for(trained, examined.task, "own")
     rows = examined.puzzles.rows()
     if not len(rows.inputs):
         raise UserError("this run has no test puzzles to choose from")
