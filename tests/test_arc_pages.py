@@ -14,11 +14,13 @@ from eval.serve.answers import UNKNOWN, Answers
 from eval.show import puzzle as puzzles
 from eval.show.animation import gif
 from eval.show.page import document
-from eval.show.trace import trace
+from eval.show.trace import as_read, trace
 from tests import tiny
 from tests.test_arc import write
 from tests.test_serve import serving
 from tinyreason.errors import UserError
+from tinyreason.puzzle import Facts
+from tinyreason.rules import Notation, make_rules
 
 QUICK = ("scale=small", "model.width=16", "model.heads=2", "steps=6", "batch=4", "save_every=3")
 QUICK += ("halting.segments=2", "eval.batch=8", "ema=0.5", "optim.warmup=1", "device=cpu")
@@ -58,6 +60,14 @@ def test_an_arc_example_is_shown(place):
     assert np.array_equal(file.rows.inputs, shown.rows.inputs)
     with pytest.raises(UserError, match="index=5"):
         puzzles.asked(open_run("runs/arc"), "tasks/other.json", 5, {}, "own")
+
+
+def test_colours_beside_an_arc_grid_are_no_part_of_it():
+    """4 x 4: the largest rectangle of colours at the top left is 2 x 2."""
+    rules = make_rules(Facts(12, (4, 4)), Notation("arc", "", False))
+    answer = np.array([[2, 3, 1, 0], [4, 5, 1, 7], [1, 1, 0, 0], [6, 0, 0, 8]], np.uint8)
+    read = as_read(rules, answer.reshape(1, -1)).reshape(4, 4)
+    assert read.tolist() == [[2, 3, 1, 0], [4, 5, 1, 0], [1, 1, 0, 0], [0, 0, 0, 0]]
 
 
 def test_a_grid_of_any_alphabet_is_shown(place):

@@ -28,6 +28,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from data.arc_augment import BLACK, crop
 from eval.trajectory import residual, states
 from tinyreason.exits import cells_of
 from tinyreason.models.base import Read
@@ -161,7 +162,7 @@ def step(seen: Seen, at: list[float], solver: Solver, asked: Asked) -> dict[str,
     return {
         "segment": seen.segment,
         "recursion": seen.recursion,
-        "answer": answer[0].tolist(),
+        "answer": as_read(rules, answer)[0].tolist(),
         "sure": sure,
         "shade": per_thousand(chances[:, PATH]) if maze else sure,
         "others": others(chances, answer[0]),
@@ -174,6 +175,17 @@ def step(seen: Seen, at: list[float], solver: Solver, asked: Asked) -> dict[str,
         },
         "exact": bool(right.all()) if known else None,
     }
+
+
+def as_read(rules: Rules, answer: np.ndarray) -> np.ndarray:
+    """The answer (1, S); of ARC less the colours beside the rectangle that counts as its grid."""
+    if rules.notation.rules != "arc":
+        return answer
+    side = rules.facts.grid[0]
+    rows, columns = crop(answer, side)[0]
+    beside = answer.reshape(side, side) >= BLACK
+    beside[:rows, :columns] = False
+    return np.where(beside.reshape(1, -1), 0, answer)
 
 
 def others(chances: np.ndarray, answer: np.ndarray) -> dict[str, list[list[int]]]:
