@@ -3,6 +3,8 @@
 import io
 from pathlib import Path
 
+from tinyreason.errors import UserError
+
 # becomes the colour of the text around a chart, in the dark too
 INK = "#010203"
 LOOK = {
@@ -25,7 +27,7 @@ LOOK = {
 COLOURS = ("#2f7fd0", "#e07b00", "#009e73", "#cc6699", "#7a6fd6", "#a08000")
 
 
-class NoPictures(Exception):
+class NoPictures(UserError):
     """There is no matplotlib; the message says how to get it."""
 
 

@@ -2,9 +2,11 @@
 read.
 
 Debian has it in the packages chromium and chromium-driver; where they are missing, tests skip.
+SCREENSHOTS=DIR keeps what it shows.
 """
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +17,7 @@ import pytest
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 FLAGS = ("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-sync")
 FLAGS += ("disable-background-networking", "disable-component-update", "disable-dev-shm-usage")
+LEAST = 4.5  # contrast of text to its ground, WCAG 2 AA
 WIDE, PHONE = (1000, 900), (390, 844)
 MINE = ("http://127.0.0.1:", "file://", "data:", "blob:", "about:", "chrome")
 
@@ -93,6 +96,25 @@ def browser(profile: Path, size: tuple[int, int] = WIDE, dark: bool = False) -> 
         yield driver
     finally:
         driver.quit()
+
+
+def keep(driver, name: str) -> None:
+    """What is seen, as a file, where screenshots are wanted."""
+    if folder := os.environ.get("SCREENSHOTS"):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        driver.save_screenshot(str(Path(folder) / f"{name}.png"))
+
+
+def readable(driver, name: str) -> None:
+    """Asserts that a page fits its window, that its text has a contrast of 4.5 to 1, that nothing
+    is wrong in its console, and that nothing beyond this machine was asked.
+    """
+    keep(driver, name)
+    assert fits(driver)
+    ratio, text = least_contrast(driver)[0]
+    assert ratio >= LEAST, text
+    assert not complaints(driver)
+    assert not asked_of_others(driver)
 
 
 def asked_of_others(driver) -> list[str]:

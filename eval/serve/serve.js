@@ -46,6 +46,7 @@ function put(cell, token) {
     if (task.rules === "maze") tokens = tokens.map((t) => (t === token ? 2 : t));
   }
   tokens[cell] = token;
+  asked++; // an answer that is still to come is to another puzzle
   paint();
 }
 
@@ -186,9 +187,10 @@ async function solve(watch) {
 async function fresh() {
   const mine = ++asked;
   part("problem").textContent = "";
+  part("paste").value = "";
   try {
     const found = await post("/new", {});
-    if (mine !== asked) return; // something else was asked since
+    if (mine !== asked || part("paste").value) return; // something else was done since
     if (task.rules === "arc") {
       part("paste").value = JSON.stringify(found.puzzle);
       part("name").value = found.name;
@@ -196,7 +198,6 @@ async function fresh() {
       load();
     } else {
       tokens = found.question;
-      part("paste").value = "";
     }
     forget();
   } catch (error) {

@@ -2,6 +2,7 @@
 
 import platform
 import sys
+from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 import torch
@@ -27,10 +28,23 @@ def machine_of(device: torch.device) -> dict:
     """What has to be the same for two runs to be bitwise the same."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     order = {"threads": torch.get_num_threads(), "deterministic": repeats(device)}
-    return {"device": device.type, "hardware": name} | order | versions()
+    return {"device": device.type, "hardware": name} | order | libraries()
 
 
 def versions() -> dict[str, str]:
+    """For results and exports: ours too, which may change without changing a number."""
+    return libraries() | {"tinyreason": own_version()}
+
+
+def own_version() -> str:
+    """As it was installed."""
+    try:
+        return version("tinyreason")
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def libraries() -> dict[str, str]:
     return {
         "python": platform.python_version(),
         "torch": str(torch.__version__),
