@@ -10,33 +10,25 @@ B slots, S cells, D width.
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from eval.starts import refuse_fixed
 from eval.trajectory import Disturb
-from tinyreason.errors import UserError
 from tinyreason.layers import CUT_DEVIATION
-from tinyreason.noise import Noise
-from tinyreason.puzzle import Facts, Rows
+from tinyreason.noise import Noise, NoNoise, PuzzleNoise
+from tinyreason.puzzle import Batch, Facts, Rows
 from tinyreason.solver import Solver
 
-CUT = 2.0  # deviations
+CUT = 2.0  # deviations of the uncut normal, as where fixed starts are drawn
 
 
 def restarted(state: NamedTuple, k: int, noise: Noise) -> NamedTuple:
-    """Each latent drawn anew at every position before the first segment: normal, cut at two
-    deviations (as EqR starts, arXiv 2605.21488), as large as the model's own start; of deviation 1
-    where that is zero.
+    """Each latent drawn anew at every position before the first segment: normal of deviation 1, cut
+    at two deviations, as the vectors of a fixed start are drawn.
     """
     if k:
         return state
-
-    def drawn(z: Tensor) -> Tensor:
-        scale = size(z)
-        unit = noise.truncated_normal(z, 1 / CUT_DEVIATION, CUT)
-        return unit * scale.where(scale > 0, scale.new_ones(()))
-
-    return mapped(state, drawn)
+    return mapped(state, lambda z: noise.truncated_normal(z, 1 / CUT_DEVIATION, CUT))
 
 
 def noisy(sigma: float) -> Disturb:
@@ -70,10 +62,18 @@ def size(z: Tensor) -> Tensor:
     return each.view(-1, *[1] * (z.ndim - 1)).to(z.dtype)
 
 
-def draws_start(solver: Solver, rows: Rows, facts: Facts) -> bool:
-    """Whether the model starts at random by itself."""
-    try:
-        refuse_fixed(solver, Rows(*(np.asarray(field[:1]) for field in rows)), facts)
-    except UserError:
-        return False
-    return True
+@torch.no_grad()
+def begins(solver: Solver, rows: Rows, facts: Facts) -> str:
+    """How a model starts: "drawn", "fixed" or with the "puzzle" itself."""
+    solver.model.eval()
+    few = Rows(*(np.asarray(field[:1]) for field in rows))
+    x = solver.model.encode(Batch.of(few, facts, solver.device))
+    plain = solver.model.start(x, NoNoise())
+    if differ(plain, solver.model.start(x, PuzzleNoise([0], [0]))):
+        return "drawn"
+    return "puzzle" if differ(plain, solver.model.start(x + 1, NoNoise())) else "fixed"
+
+
+def differ(one: NamedTuple, other: NamedTuple) -> bool:
+    """In any latent."""
+    return any((a != b).any().item() for a, b in zip(one, other, strict=True))

@@ -18,7 +18,7 @@ from data.registry import load_task
 from eval import solve
 from eval.score import metrics
 from eval.think import __main__ as think
-from eval.think.methods import METHODS, Setting, drawn, refuse_method, restarted
+from eval.think.methods import METHODS, Setting, refuse_method, restarted
 from eval.think.options import has_ties
 from eval.think.score import as_trained, rows_of, taken
 from eval.think.select import SELECTORS, Candidates
@@ -269,7 +269,7 @@ def test_a_fixed_start_is_drawn_at_every_position_and_only_at_the_first_segment(
         assert len(z.flatten().unique()) > 0.95 * z.numel()
     assert not torch.equal(*started)
     assert disturb(state, 1, noise) is state
-    assert not torch.equal(drawn(state[0], noise.at(5)), started[0])
+    assert not torch.equal(restarted(one, 2).disturb(state, 0, noise)[0], started[0])
 
 
 def test_noise_is_relative_to_the_latent_of_its_puzzle(runs):

@@ -130,8 +130,8 @@ DEFINITIONS: dict[str, tuple[Definition, ...]] = {
     "sensitivity": (
         Definition(
             "another start",
-            "every latent drawn anew at every position, a normal cut at two deviations as large "
-            "as the own start; models that draw their start draw another",
+            "every latent drawn anew at every position, a normal of deviation 1 cut at two "
+            "deviations; models that draw their start draw another",
             EQR,
         ),
         Definition(

@@ -13,7 +13,7 @@ import numpy as np
 from data.sudoku import Sudoku
 from eval.diagnose import measures
 from eval.diagnose.subject import LeftOut, Subject, followed, rng_of
-from eval.disturb import draws_start, noisy, restarted, seeded
+from eval.disturb import begins, noisy, restarted, seeded
 from tinyreason.exits import cells_of
 from tinyreason.monitors import MOST, token_correlation
 from tinyreason.noise import Noise
@@ -81,7 +81,10 @@ def restart(subject: Subject) -> dict[str, np.ndarray]:
     if subject.trained.config.model.one_segment:
         raise LeftOut("another start: the model adds up what it reads, so it has no other start")
     solver, disturb = subject.solver, seeded(restarted, subject.seed)
-    if draws_start(solver, subject.rows, subject.task.facts):
+    how = begins(solver, subject.rows, subject.task.facts)
+    if how == "puzzle":
+        raise LeftOut("another start: the model starts with the puzzle itself")
+    if how == "drawn":
         solver, disturb = replace(solver, start=subject.seed + 1), None
     solver = replace(solver, segments=subject.at)
     way = followed(solver, subject.rows, subject.task, "another start", disturb)

@@ -8,22 +8,20 @@ N puzzles, B of them at once, S cells or positions, D width.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from data.task import Task
+from eval import disturb
+from eval.disturb import seeded
 from eval.trajectory import Disturb
 from tinyreason.errors import UserError
-from tinyreason.layers import CUT_DEVIATION
-from tinyreason.noise import Noise, NoNoise, PuzzleNoise
-from tinyreason.puzzle import Batch, Rows
+from tinyreason.puzzle import Rows
 from tinyreason.solver import Solver
 
 CHAINS = 4096  # at most: their numbers times `STRIDE` stay in 32 bits
-CUT = 2  # deviations of the uncut normal, as where fixed starts were drawn
 
 
 @dataclass
@@ -35,6 +33,11 @@ class Setting:
     rows: Rows
     seed: int = 0
     sigma: float = 0.0
+
+    @cached_property
+    def begins(self) -> str:
+        """How the model starts, see `eval.disturb.begins`."""
+        return disturb.begins(self.solver, self.rows, self.task.facts)
 
     def number(self, chain: int) -> int:
         """That of the random numbers of a chain from 1; 0 is the model's own."""
@@ -64,13 +67,9 @@ def restarted(setting: Setting, chain: int) -> Chain:
     the start.
     """
     number = setting.number(chain)
-    if begins(setting) == "drawn":
+    if setting.begins == "drawn":
         return Chain(replace(setting.solver, start=number), setting.rows)
-
-    def disturb(state: NamedTuple, k: int, noise: Noise) -> NamedTuple:
-        return changed(state, drawn, noise.at(number)) if k == 0 else state
-
-    return Chain(setting.solver, setting.rows, disturb)
+    return Chain(setting.solver, setting.rows, seeded(disturb.restarted, number))
 
 
 def imaged(setting: Setting, chain: int) -> Chain:
@@ -94,17 +93,8 @@ def disturbed(setting: Setting, chain: int) -> Chain:
     """With Gaussian noise in every latent at the start of every segment, of deviation `sigma` times
     the root mean square of the latent of the puzzle. PTRM, arXiv 2605.19943.
     """
-    number = setting.number(chain)
-
-    def shaken(z: Tensor, noise: Noise) -> Tensor:
-        size = z.float().square().flatten(1).mean(1).sqrt()
-        size = size.view(-1, *[1] * (z.ndim - 1)).to(z.dtype)
-        return z + setting.sigma * size * noise.normal(z)
-
-    def disturb(state: NamedTuple, k: int, noise: Noise) -> NamedTuple:
-        return changed(state, shaken, noise.at(number))
-
-    return Chain(setting.solver, setting.rows, disturb)
+    noise = seeded(disturb.noisy(setting.sigma), setting.number(chain))
+    return Chain(setting.solver, setting.rows, noise)
 
 
 METHODS: dict[str, Callable[[Setting, int], Chain]] = {
@@ -112,40 +102,6 @@ METHODS: dict[str, Callable[[Setting, int], Chain]] = {
     "symmetries": imaged,
     "noise": disturbed,
 }
-
-
-def drawn(z: Tensor, noise: Noise) -> Tensor:
-    """A start like the fixed vectors, but another at each position."""
-    return noise.truncated_normal(z, 1 / CUT_DEVIATION, CUT)
-
-
-def changed(
-    state: NamedTuple, change: Callable[[Tensor, Noise], Tensor], noise: Noise
-) -> NamedTuple:
-    """The state with `change` applied to its latents, (B ... S D); what a model counts beside them
-    stays as it is.
-    """
-    return type(state)(
-        *(change(z, noise) if z.is_floating_point() and z.ndim > 2 else z for z in state)
-    )
-
-
-@torch.no_grad()
-def begins(setting: Setting) -> str:
-    """How a model starts: "drawn", "fixed" or with the "puzzle" itself."""
-    solver = setting.solver
-    solver.model.eval()
-    batch = Batch.of(part(setting.rows, 0), setting.task.facts, solver.device)
-    x = solver.model.encode(batch)
-    plain = solver.model.start(x, NoNoise())
-    if differ(plain, solver.model.start(x, PuzzleNoise([0], [0]))):
-        return "drawn"
-    return "puzzle" if differ(plain, solver.model.start(x + 1, NoNoise())) else "fixed"
-
-
-def differ(one: NamedTuple, other: NamedTuple) -> bool:
-    """In any latent."""
-    return any((a != b).any().item() for a, b in zip(one, other, strict=True))
 
 
 def part(rows: Rows, i: int) -> Rows:
@@ -157,6 +113,6 @@ def refuse_method(setting: Setting, method: str) -> None:
     """Raises UserError for what makes no sense for the task or the model."""
     if method == "symmetries" and not setting.task.kinds:
         raise UserError("method=symmetries: no symmetry of these puzzles is known; use noise")
-    if method == "restarts" and begins(setting) == "puzzle":
+    if method == "restarts" and setting.begins == "puzzle":
         name = f"model.name={setting.solver.model.config.name}"
         raise UserError(f"method=restarts: {name} starts with the puzzle itself; use noise")

@@ -9,7 +9,7 @@ from typing import Any
 from data.maze import Maze
 from data.task import Task
 from eval.load import Examined, model_for, puzzles_for
-from eval.think.methods import CHAINS, METHODS, Setting, begins, refuse_method
+from eval.think.methods import CHAINS, METHODS, Setting, refuse_method
 from eval.think.select import SELECTORS
 from tinyreason.errors import UserError
 from tinyreason.options import Options, option
@@ -98,7 +98,7 @@ def notes_of(
 ) -> list[str]:
     """What a reader of the numbers should know."""
     notes, model = [], trained.config.model
-    if options.method == "restarts" and begins(setting) == "fixed":
+    if options.method == "restarts" and setting.begins == "fixed":
         notes.append(
             f"model.name={model.name} was trained with a fixed start, not with random ones"
         )
