@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import socket
 import sys
 import threading
 import time
@@ -11,7 +12,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-import uvicorn
 
 from conf.cli import command
 from eval.load import open_run
@@ -19,6 +19,7 @@ from eval.serve import __main__ as serve
 from eval.serve import answers as module
 from eval.serve.answers import Answers, colours
 from eval.serve.app import application
+from eval.serve.connection import server_of
 from eval.serve.limits import MOST_BODY, MOST_WAITING, Refused, served
 
 ROOT = Path(__file__).parents[1]
@@ -67,8 +68,7 @@ def serving(answers: Answers) -> Iterator[Client]:
     """A real server in this process, at a free port."""
     bound = serve.bind("127.0.0.1", 0)
     port = bound.getsockname()[1]
-    config = uvicorn.Config(application(answers, "127.0.0.1", port), log_level="critical")
-    server = uvicorn.Server(config)
+    server = server_of(application(answers, "127.0.0.1", port))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
     thread.start()
     while not server.started:
@@ -233,6 +233,30 @@ def test_a_flood_gets_429_and_others_their_answer(answers, monkeypatch):
         assert codes.count(429) == 20 - MOST_WAITING - 1
         assert codes.count(200) == MOST_WAITING + 1
         assert client.post("/solve", {}).status_code == 200
+
+
+def test_a_request_that_does_not_come_is_not_waited_for(answers, monkeypatch):
+    """Nor one whose head comes a letter at a time."""
+    monkeypatch.setattr("eval.serve.connection.HEAD_SECONDS", 0.3)
+    with serving(answers) as client:
+        idle = [socket.create_connection(("127.0.0.1", client.port)) for _ in range(20)]
+        for one in idle[10:]:
+            one.sendall(b"GET / HT")
+        assert client.get("/").status_code == 200
+        for one in idle:
+            one.settimeout(30)
+            assert one.recv(1) == b""
+            one.close()
+
+
+@pytest.mark.parametrize("sent", [b"\x16\x03\x01\x00", b"GET / HTTP/9.9\r\n\r\n", b"\r\n" * 3000])
+def test_what_is_no_http_is_survived(client, sent):
+    with socket.create_connection(("127.0.0.1", client.port)) as one:
+        one.settimeout(30)
+        one.sendall(sent)
+        one.shutdown(socket.SHUT_WR)
+        one.recv(1000)
+    assert client.get("/").status_code == 200
 
 
 def test_an_answer_that_takes_too_long_is_given_up(client, monkeypatch):

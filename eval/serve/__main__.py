@@ -16,8 +16,6 @@ from tinyreason.device import pick_device
 from tinyreason.errors import UserError
 from tinyreason.run.console import say
 
-MOST_CONNECTIONS = 256
-
 
 @dataclass
 class ServeConfig:
@@ -36,9 +34,8 @@ def main(words: DictConfig) -> None:
     if not 0 <= options.port <= 65535:
         raise UserError(f"port={options.port}: must be from 0 to 65535; 0 takes a free one")
     try:
-        import uvicorn
-
         from eval.serve.app import application
+        from eval.serve.connection import server_of
         from eval.serve.limits import LOOPBACK
     except ImportError:
         raise UserError("for the page, pip install -e '.[viz]'") from None
@@ -53,18 +50,8 @@ def main(words: DictConfig) -> None:
         say(f"warning: host={options.host}: everybody who reaches this machine can ask this model")
     name = "127.0.0.1" if options.host in ("0.0.0.0", "::") else options.host
     say(f"http://{f'[{name}]' if ':' in name else name}:{port}/ (stop with Ctrl-C)")
-    config = uvicorn.Config(
-        application(answers, options.host, port),
-        log_level="warning",
-        limit_concurrency=MOST_CONNECTIONS,
-        timeout_keep_alive=5,
-        timeout_graceful_shutdown=2,
-        server_header=False,
-        ws="none",
-        lifespan="off",
-    )
     try:
-        uvicorn.Server(config).run(sockets=[bound])
+        server_of(application(answers, options.host, port)).run(sockets=[bound])
     finally:
         bound.close()
 

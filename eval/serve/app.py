@@ -13,6 +13,7 @@ from eval.serve.answers import Answers
 from eval.serve.limits import Guarded, OneAtATime, Refused, asked
 from eval.show.page import STYLE, VIEWER
 
+GONE = 499  # nobody waits for the answer any more
 HERE = Path(__file__).parent
 
 
@@ -29,6 +30,8 @@ def application(answers: Answers, host: str, port: int) -> Guarded:
     async def solve(request: Request) -> Response:
         question = await asked(request)
         async with one.turn():
+            if await request.is_disconnected():
+                return Response(status_code=GONE)
             return JSONResponse(await run_in_threadpool(answers.solve, question))
 
     async def new(request: Request) -> Response:
