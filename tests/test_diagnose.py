@@ -18,6 +18,7 @@ from conf.cli import program
 from eval import disturb, export
 from eval.diagnose import __main__ as diagnose
 from eval.diagnose import curves, draw, measures, memory, page, probes, report, sections
+from eval.diagnose import words as words_of
 from eval.diagnose.definitions import DEFINITIONS, TITLES
 from eval.diagnose.subject import LeftOut, Subject
 from eval.trajectory import Trajectories
@@ -129,12 +130,22 @@ def test_where_it_begins_to_overthink():
     found = curves.overthinking(falling([9, 0, 6, 5, 6, 7]))
     assert (found["best_segment"], found["best_exact"], found["from"]) == (2, 1.0, 5)
     assert found["p"] == pytest.approx(2 / 64)
+    assert found["worse"] == 2
+
+
+def test_a_dip_at_the_very_end_is_not_called_overthinking():
+    found = curves.overthinking(falling([9, 0, 2, 2, 2, 2, 2, 8]))
+    assert (found["from"], found["worse"]) == (None, 1)
+    assert "too few to call it so" in words_of.worse(found)
+    found = curves.overthinking(falling([9, 0, 2, 2, 2, 2, 8, 8]))
+    assert (found["from"], found["worse"]) == (7, 2)
+    assert "overthinks from segment 7" in words_of.worse(found)
 
 
 @pytest.mark.parametrize("lost", [[9, 3, 0], [9, 0, 5, 5], [9, 0, 8, 8, 3], [4], [0, 0, 0]])
 def test_it_does_not_overthink(lost):
     found = curves.overthinking(falling(lost))
-    assert (found["from"], found["p"]) == (None, None)
+    assert (found["from"], found["worse"], found["p"]) == (None, 0, None)
 
 
 def test_what_stays_solved():

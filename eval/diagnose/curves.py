@@ -10,6 +10,8 @@ import numpy as np
 from scipy.optimize import OptimizeWarning, curve_fit
 from scipy.stats import binomtest
 
+from eval.diagnose.measures import late
+
 LEVEL = 0.05  # of the test against the best segment
 FEWEST = 4  # segments of a fit of three parameters
 NAMES = ("e_inf", "A", "L")
@@ -30,18 +32,26 @@ def mcnemar(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def overthinking(exact: np.ndarray) -> dict:
-    """The segment (from 1) that is exact most often, the first of several, and the first later one
-    from which on every segment is worse with p < LEVEL; None where there is none.
+    """The segment (from 1) that is exact most often, the first of several; how many of the last
+    segments in a row are `worse`, each below it with p < LEVEL; and the first of those, where they
+    are the last quarter or more, else None.
     """
     accuracy = exact.mean(0)
-    best = int(accuracy.argmax())
-    begins, p = None, None
-    for k in range(exact.shape[1] - 1, best, -1):
+    best, segments = int(accuracy.argmax()), exact.shape[1]
+    worse, p = 0, None
+    for k in range(segments - 1, best, -1):
         found = mcnemar(exact[:, best], exact[:, k])
         if accuracy[k] >= accuracy[best] or found >= LEVEL:
             break
-        begins, p = k + 1, found
-    return {"best_segment": best + 1, "best_exact": float(accuracy[best]), "from": begins, "p": p}
+        worse, p = worse + 1, found
+    lasts = worse >= late(segments)
+    return {
+        "best_segment": best + 1,
+        "best_exact": float(accuracy[best]),
+        "worse": worse,
+        "from": segments - worse + 1 if lasts else None,
+        "p": p,  # of the first of those
+    }
 
 
 def still_solved(exact: np.ndarray, trained: int) -> list[dict]:

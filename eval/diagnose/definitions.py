@@ -47,8 +47,9 @@ DEFINITIONS: dict[str, tuple[Definition, ...]] = {
         Definition(
             "overthinking",
             "k* is the segment with the best now(k), the first of several; overthinking begins at "
-            "the first later k from which on now is below now(k*) with p < 0.05 in an exact "
-            "McNemar test of the same puzzles. k* is chosen on these puzzles, so p is a guide",
+            "the first later k from which on every now is below now(k*) with p < 0.05 in an exact "
+            "McNemar test of the same puzzles, if that is the last quarter of the segments or "
+            "more. k* is the best of K on these very puzzles, so p is too small",
             "the word: deep thinking, arXiv 2202.05826; the test: McNemar 1947; the rule: " + OWN,
         ),
         Definition(

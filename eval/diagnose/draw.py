@@ -67,7 +67,7 @@ def reliability(axis, report: dict) -> None:
     for (name, k), (colour, mark) in zip(moments(report["about"]), styles, strict=False):
         rows = [row for row in report["halting"][f"bins_{name}"] if row["count"]]
         x, y, counts = ([r[key] for r in rows] for key in ("confidence", "accuracy", "count"))
-        sizes = [20 + 40 * math.log10(count) for count in counts]
+        sizes = [area(count) for count in counts]
         label = f"after {k} segments"
         axis.scatter(x, y, sizes, color=colour, marker=mark, alpha=0.8, label=label, clip_on=False)
     axis.set(xlabel="confidence (larger: more puzzles)", ylabel="share that is right")
@@ -79,10 +79,11 @@ def halts(axis, report: dict) -> None:
     """How right it is where it halts, by segment."""
     rows = report["halting"]["by_segment"]
     k = [row["segment"] for row in rows]
-    axis.plot(k, [100 * row["accuracy"] for row in rows], "o-", color=BLUE, ms=4)
+    sizes = [area(row["count"]) for row in rows]
+    axis.scatter(k, [100 * row["accuracy"] for row in rows], sizes, color=BLUE, alpha=0.8)
     for row in rows:
         at = (row["segment"], 100 * row["accuracy"])
-        axis.annotate(row["count"], at, (0, 5), textcoords="offset points", ha="center", fontsize=8)
+        axis.annotate(row["count"], at, (0, 8), textcoords="offset points", ha="center", fontsize=8)
     segments(axis, report)
     axis.set(ylabel="right, %", ylim=(0, 112))
     headed(axis, "where it first halts (with counts)")
@@ -176,6 +177,11 @@ def png(report: dict, path: Path) -> None:
             axis.axis("off")
         figure.suptitle(report["about"]["run"])
         save_png(figure, path)
+
+
+def area(count: int) -> float:
+    """Of a mark that stands for so many puzzles."""
+    return 15 + 30 * math.log10(count)
 
 
 def headed(axis, title: str) -> None:

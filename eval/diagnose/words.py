@@ -23,15 +23,22 @@ def thinking(report: dict) -> Iterator[str]:
     depth, about = report["depth"], report["about"]
     over = depth["overthinking"]
     best = f"best: {percent(over['best_exact'])} exact after segment {over['best_segment']}"
-    worse = "it does not overthink"
-    if over["from"]:
-        worse = f"it overthinks from segment {over['from']} (McNemar p = {over['p']:.2g})"
-    yield f"{best}; {worse}"
+    yield f"{best}; {worse(over)}"
     if depth["finished_later"] is not None:
         wrong = f"{report['residual']['wrong']['as_trained']} puzzles wrong after {about['at']}"
         share = percent(depth["finished_later"])
         yield f"of the {wrong} segments, {share} are right at some later one"
     yield f"error: {law(depth['fit'])}"
+
+
+def worse(over: dict) -> str:
+    """Whether it overthinks."""
+    if over["from"]:
+        return f"it overthinks from segment {over['from']} (McNemar p = {over['p']:.2g})"
+    if over["worse"]:
+        few = f"worse in the last {over['worse']}, p = {over['p']:.2g}, too few to call it so"
+        return f"it does not overthink ({few})"
+    return "it does not overthink"
 
 
 def law(fit: dict) -> str:
