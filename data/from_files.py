@@ -85,9 +85,9 @@ class FromFiles(Task):
         """From here on, puzzles are those of a model."""
         self.examined, (self.facts, self.notation) = True, like
 
-    def answer_of(self, question: np.ndarray) -> np.ndarray | None:
+    def answer_of(self, question: np.ndarray, effort: int) -> np.ndarray | None:
         """(S,) tokens of the only right answer to the tokens `question` (S,); None where there is
-        not exactly one, or no rule to find it by.
+        not exactly one, none was found among `effort` positions, or there is no rule to find it by.
         """
         return None
 

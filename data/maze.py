@@ -135,7 +135,7 @@ class Maze(FromFiles):
         turned = (gathered(cells, table) for cells in (rows.inputs, rows.labels))
         return Rows(*turned, rows.puzzle_ids)
 
-    def answer_of(self, question: np.ndarray) -> np.ndarray | None:
+    def answer_of(self, question: np.ndarray, effort: int) -> np.ndarray | None:
         read = Read(Path("maze"), np.zeros(1, int), question[None], np.zeros_like(question[None]))
         grid, alphabet = self.facts.grid, self.notation.alphabet
         read, several = maze_files.judged(read, grid, alphabet, Picked("skip"))

@@ -34,6 +34,7 @@ from tinyreason.puzzle import SPLITS, Facts, Puzzles, Rows
 from tinyreason.rules import Notation
 from tinyreason.rules.sudoku import BLANK, BOX, DIGITS, legal
 
+LARGEST_MADE = 9  # side of a puzzle that is made while somebody waits
 BANK = Path(__file__).parent / "bank" / "sudoku_9x9.csv.gz"
 
 
@@ -136,14 +137,14 @@ class Sudoku(FromFiles):
         drawn = symmetry.draw(len(rows.inputs), self.facts.grid[0], rng, self.facts.box)
         return Rows(drawn.apply(rows.inputs), drawn.apply(rows.labels), rows.puzzle_ids)
 
-    def answer_of(self, question: np.ndarray) -> np.ndarray | None:
-        found = sudoku_files.solutions(question, self.facts.box, 2)
+    def answer_of(self, question: np.ndarray, effort: int) -> np.ndarray | None:
+        found = sudoku_files.solutions(question, self.facts.box, 2, effort)
         return found[0] if found is not None and len(found) == 1 else None
 
     def made(self, seed: int) -> Rows:
         side, rng = self.facts.grid[0], np.random.Generator(np.random.PCG64(seed))
-        if self.facts.box != BOX[side]:
-            raise UserError(f"Sudokus with boxes of {self.facts.box} cannot be made here")
+        if self.facts.box != BOX[side] or side > LARGEST_MADE:
+            raise UserError(f"Sudokus of side {side} with such boxes are not made one by one")
         puzzles = Puzzles.single(*distinct(side, 1, self.clues, 0, rng, set()))
         return puzzles.rows()
 

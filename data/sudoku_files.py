@@ -104,13 +104,15 @@ def allows(read: Read, box: tuple[int, int]) -> bool:
     return all(solutions(row, box, 1) for row in first)
 
 
-def solutions(question: np.ndarray, box: tuple[int, int], most: int) -> list[np.ndarray] | None:
+def solutions(
+    question: np.ndarray, box: tuple[int, int], most: int, nodes: int = NODE_CAP
+) -> list[np.ndarray] | None:
     """Up to `most` solutions (S,) of tokens (S,); None where the search was given up."""
     if contradiction(question, box, "?" * 20):
         return []
     b = board(box[0] * box[1], box)
     try:
-        found = search(b, *b.place(b.bits((question - 1).tolist())), NODE_CAP)
+        found = search(b, *b.place(b.bits((question - 1).tolist())), nodes)
         return [np.array(b.digits(x), np.uint8) + 1 for x, _ in islice(found, most)]
     except UndecidedError:
         return None

@@ -65,7 +65,7 @@ def draw(
     columns = _lines(n, side, wide, rng) if "columns" in kinds else still
     cells = rows[:, :, None] * side + columns[:, None, :]
     if high == wide and "transposed" in kinds:
-        flip = rng.integers(2, size=n).astype(bool)
+        flip = rng.integers(2, size=n).astype(bool) | (len(kinds) == 1)
         cells[flip] = cells[flip].swapaxes(1, 2)
     tokens = np.tile(np.arange(side + 2, dtype=np.uint8), (n, 1))
     if "digits" in kinds:

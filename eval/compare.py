@@ -22,7 +22,7 @@ from itertools import combinations
 from pathlib import Path
 from statistics import mean, stdev
 
-from scipy.stats import binomtest
+import numpy as np
 
 from conf import help
 from conf.cli import one_line
@@ -31,6 +31,7 @@ from eval.report import arms as pages
 from eval.report.curves import curve, segments_of
 from eval.report.file import refuse_foreign, write_page
 from eval.report.log import Log, read_log, read_result
+from eval.statistics import mcnemar as mcnemar_of
 from tinyreason.errors import UserError
 from tinyreason.options import flat
 from tinyreason.run.folder import read_config
@@ -78,8 +79,26 @@ def arms_of(runs: list[Run], by: str | None) -> dict[str, list[Run]]:
     for run in runs:
         keys = by.split(",") if by else []
         values = [f"{key}={value_of(run, key)}" for key in keys]
-        arms[" ".join(values) or run.path.name].append(run)
-    return dict(arms)
+        arms[" ".join(values) or str(run.path)].append(run)
+    return arms if by else by_name(arms)
+
+
+def by_name(arms: dict[str, list[Run]]) -> dict[str, list[Run]]:
+    """Runs by the names of their folders, where these tell them apart."""
+    names = {path: Path(path).name for path in arms}
+    if len(set(names.values())) < len(names):
+        return dict(arms)
+    return {names[path]: runs for path, runs in arms.items()}
+
+
+def same_seeds(arms: dict[str, list[Run]]) -> list[str]:
+    """A line for each arm that has a seed twice: its runs differ in something else."""
+    lines = []
+    for arm, runs in arms.items():
+        seeds = [run.config["seed"] for run in runs]
+        if len(set(seeds)) < len(seeds):
+            lines.append(f"{arm}: runs with the same seed; name in by= what else they differ in")
+    return lines
 
 
 def value_of(run: Run, key: str) -> object:
@@ -122,18 +141,15 @@ def mcnemar(a: Run, b: Run) -> dict:
             f"{a.path} and {b.path} were tested on different "
             "puzzles; compare runs of the same task options"
         )
-    pairs = list(zip(ours["solved"], theirs["solved"], strict=True))
-    only_a, only_b = pairs.count(("1", "0")), pairs.count(("0", "1"))
-    p = binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
-    return {"a": a.path.name, "b": b.path.name, "only_a": only_a, "only_b": only_b, "p": p}
+    solved = [np.array(list(one["solved"])) == "1" for one in (ours, theirs)]
+    return {"a": a.path.name, "b": b.path.name} | mcnemar_of(*solved)._asdict()
 
 
 def pairs_of(arms: dict[str, list[Run]]) -> list[dict]:
     """McNemar for each two arms and each seed that both have."""
     tests = []
     for (_, left), (_, right) in combinations(arms.items(), 2):
-        seeds = {run.config["seed"]: run for run in right}
-        both = [(a, seeds[a.config["seed"]]) for a in left if a.config["seed"] in seeds]
+        both = [(a, b) for a in left for b in right if a.config["seed"] == b.config["seed"]]
         tests += [mcnemar(a, b) for a, b in both]
     return tests
 
@@ -180,6 +196,8 @@ def compare(paths: list[Path], by: str | None, out: Path | None, words: str = ""
         "mcnemar": pairs_of(arms),
         "curves": curves(arms),
     }
+    for line in same_seeds(arms):
+        print(f"note: {line}")
     print(table(report["arms"]))
     for t in report["mcnemar"]:
         print(

@@ -7,12 +7,14 @@ What is not made here is escaped: texts by `text`, JSON by `data`.
 
 import html
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tinyreason.run.atomic import write_whole
 
+NUMBER = re.compile(r"[-+]?\d[\d.,]*(e[-+]?\d+)?( ?%)?( \[.*\])?( - \d[\d.,]*( ?%)?)?")
 # nothing is fetched, whatever a file says
 POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:"
@@ -116,8 +118,10 @@ def cell(tag: str, value: Any, number: bool) -> str:
 
 
 def is_number(value: Any) -> bool:
-    """It is one, or reads like one: 98.7 %, 1,000."""
-    return isinstance(value, int | float) or str(value)[:1].isdigit()
+    """It is one, or reads like one: 98.7 %, 1,000, -3.2e-5, 65.9% [62.9, 68.8]."""
+    if isinstance(value, bool):
+        return False
+    return isinstance(value, int | float) or bool(NUMBER.fullmatch(str(value)))
 
 
 def figure(picture: str, caption: str = "", label: str = "") -> str:

@@ -35,6 +35,7 @@ STONE, GREEN = "#3a3e46", "#1a7431"
 ARC = ("#000000", "#0074d9", "#ff4136", "#2ecc40", "#ffdc00")
 ARC += ("#aaaaaa", "#f012be", "#ff851b", "#7fdbff", "#870c25")
 BLACK = 2  # the token of ARC's colour 0
+LEAST = 0.15  # of an ARC colour that is not sure at all
 
 
 @dataclass
@@ -50,8 +51,8 @@ class Grid:
 
     @property
     def filled(self) -> np.ndarray:
-        """(S,) bool: what a solver has put there."""
-        return self.rules.blanks(self.question[None])[0] & (self.tokens != self.question)
+        """(S,) bool: what is not as in the question."""
+        return self.tokens != self.question
 
 
 def need_pillow() -> None:
@@ -240,7 +241,8 @@ def arc_cells(paper: Paper, grid: Grid) -> None:
     for row, column, i in paper.cells():
         token = int(grid.tokens[i])
         if BLACK <= token < BLACK + len(ARC):
-            paper.fill(row, column, mixed(float(grid.shade[i]), ARC[token - BLACK], LINE))
+            share = LEAST + (1 - LEAST) * float(grid.shade[i])
+            paper.fill(row, column, mixed(share, ARC[token - BLACK], LINE))
     paper.rule(1, 1, SOFT, 0.03)
 
 

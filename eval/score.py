@@ -9,11 +9,11 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
-from scipy.stats import binomtest
 
 from data.arc import ARC
 from data.task import Task
 from eval.arc_vote import vote, write_submission
+from eval.statistics import wilson
 from tinyreason.errors import UserError
 from tinyreason.monitors import MOST, watched
 from tinyreason.puzzle import Batch, Puzzles, Rows
@@ -74,14 +74,14 @@ def metrics(attempt: Attempt, rows: Rows, task: Task) -> dict:
     inputs, labels = rows.inputs[known], rows.labels[known]
     scored = labels != task.facts.ignore_label_id
     solved, count = attempt.exact[:, -1], int(known.sum())
-    interval = binomtest(int(solved.sum()), count).proportion_ci(method="wilson")
+    low, high = wilson(solved)
     right = attempt.answers == labels
     checks = task.check(inputs, attempt.answers)
     return {
         "puzzles": count,
         "exact_accuracy": float(solved.mean()),
-        "exact_low": interval.low,
-        "exact_high": interval.high,
+        "exact_low": low,
+        "exact_high": high,
         "answer_loss": float(attempt.loss.mean()),
         "cell_accuracy": float(attempt.cells[:, -1].mean()),
         "blank_accuracy": float(right[task.blanks(inputs) & scored].mean()),

@@ -20,7 +20,7 @@ from tinyreason.noise import Noise, PuzzleNoise
 from tinyreason.puzzle import Batch, Facts, Rows
 from tinyreason.recursion import Depth, unroll
 from tinyreason.segment import Carry
-from tinyreason.solver import STRIDE, Solver, nobody
+from tinyreason.solver import STRIDE, Solver, confidence_of, nobody
 
 # the state at the start of segment k (from 0), and noise of its own -> the state to begin with
 Disturb = Callable[[NamedTuple, int, Noise], NamedTuple]
@@ -49,7 +49,7 @@ class Trajectories:
     @property
     def confidence(self) -> np.ndarray:
         """(N, K) from 0 to 1: what the halting head gives each answer."""
-        return 0.5 * (1 + np.tanh(0.5 * self.halt))  # a sigmoid that cannot overflow
+        return confidence_of(self.halt)
 
     @classmethod
     def joined(cls, parts: list["Trajectories"]) -> "Trajectories":

@@ -69,8 +69,9 @@ return found.slice(0, 3);
 
 
 def needs_chromium() -> None:
-    """Skips, and says why."""
+    """Skips, and says why; not where it was installed for the tests."""
     if not CHROMIUM or not DRIVER:
+        assert not os.environ.get("CHROMIUM_IS_HERE"), "chromium without its driver"
         pytest.skip("no chromium and chromium-driver here (Debian's packages)")
 
 

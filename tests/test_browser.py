@@ -176,6 +176,29 @@ def test_deeper_than_trained(server, tmp_path):
         until(lambda: "segment 20, recursion 4 (deeper than trained)" in text_of(driver, ".told"))
 
 
+def test_what_is_changed_meanwhile_is_not_lost(server, tmp_path):
+    """An answer that comes late, or a slider that is moved, puts no older puzzle back."""
+    from selenium.webdriver.common.keys import Keys
+
+    name, address = server
+    with browser(tmp_path) as driver:
+        driver.get(address)
+        until(lambda: has_givens(driver))
+        driver.find_element("id", "solve").click()
+        until(lambda: solved(driver))
+        driver.find_element("id", "clear").click()
+        editor = driver.find_element("css selector", "#editor .grid")
+        editor.send_keys("#" if name == "maze6" else "5")
+        driver.find_element("id", "depth").send_keys(Keys.ARROW_RIGHT)
+        driver.find_element("id", "paste").send_keys("mine")
+        time.sleep(1)
+        kind = ".wall" if name == "maze6" else ".given"
+        assert len(driver.find_elements("css selector", f"#editor {kind}")) == 1
+        assert driver.find_element("id", "paste").get_attribute("value") == "mine"
+        editor.send_keys(Keys.ARROW_DOWN, "#" if name == "maze6" else "6")
+        assert not driver.find_element("id", "paste").get_attribute("value")
+
+
 def test_what_is_pasted_is_solved_or_refused_in_words(server, tmp_path):
     name, address = server
     with browser(tmp_path) as driver:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -11,8 +12,9 @@ import pytest
 import torch
 from PIL import Image
 
+import train
 from conf.cli import command
-from eval.load import open_run
+from eval.load import open_run, puzzles_for
 from eval.page import data, page
 from eval.picture import AMBER, ARC, FILLED, RED, STONE, channels, picture
 from eval.show import __main__ as show
@@ -20,7 +22,9 @@ from eval.show import puzzle as puzzles
 from eval.show.animation import gif
 from eval.show.page import document
 from eval.show.trace import others, per_thousand, projected, trace
+from tests import tiny
 from tests.test_trajectory import FEW, solver_of
+from tests.test_use import COUNTS, QUICK
 from tinyreason.errors import UserError
 from tinyreason.exits import cells_of
 from tinyreason.noise import PuzzleNoise
@@ -28,6 +32,7 @@ from tinyreason.puzzle import Batch, Facts, Rows
 from tinyreason.rules import Notation, make_rules
 from tinyreason.segment import Carry, segment
 
+QUICK_RUN = (*QUICK, *COUNTS, "halting.segments=1", "device=cpu")
 ROOT = Path(__file__).parents[1]
 SUDOKU, MAZE = ROOT / "pretrained" / "sudoku6", ROOT / "pretrained" / "maze6"
 PUZZLES = ROOT / "pretrained" / "puzzles.csv"
@@ -111,6 +116,7 @@ class Stated:
         halting, few = Some(segments=solver.segments), Some(segments=None)
         model = solver.model.config
         self.config = Some(facts=facts, model=model, halting=halting, eval=few)
+        self.trained_segments = solver.segments
 
 
 def test_a_path_on_a_line_has_one_axis():
@@ -275,7 +281,7 @@ def test_a_puzzle_with_several_answers_has_no_truth(tmp_path, capsys, monkeypatc
     words = (f"run={SUDOKU}", f"puzzle={'.' * 36}", f"out={tmp_path / 'out'}", "segments=2")
     code, out, _ = run(capsys, monkeypatch, *words)
     assert code == 0
-    assert "not exactly one right answer" in out
+    assert "its right answer is not known" in out
     assert json.loads((tmp_path / "out" / "trace.json").read_text())["truth"] is None
 
 
@@ -332,6 +338,50 @@ def test_a_new_puzzle_is_one_and_differs_by_seed():
         assert not np.array_equal(one, other)
         assert np.array_equal(one, puzzles.made(trained, 1).rows.inputs[0])
         assert puzzles.typed(trained, one).rows.labels.any()
+
+
+def test_a_model_of_one_segment_is_asked_for_no_more(tmp_path):
+    """Its cells halt for good within a segment."""
+    words = ("task=sudoku", "task.side=4", "model=universal", *QUICK_RUN)
+    before = Path.cwd()
+    os.chdir(tmp_path)
+    try:
+        train.train(tiny.config(*words, "name=one"))
+    finally:
+        os.chdir(before)
+    trained = open_run(tmp_path / "runs" / "one")
+    assert trained.deeper(8, 64) == 1
+    assert trained.solver().segments == 1
+    with pytest.raises(UserError, match="takes one segment; use segments=1"):
+        trained.solver(2)
+
+
+def test_other_puzzles_are_shown_where_none_can_be_made(monkeypatch):
+    """A rectangle of a maze, boxes that are not the usual ones."""
+
+    def refused(self, seed):
+        raise UserError("not made")
+
+    monkeypatch.setattr("data.sudoku.Sudoku.made", refused)
+    monkeypatch.setattr("eval.show.puzzle.puzzles_for", lambda *_: puzzles_of_a_file())
+    assert puzzles.made(open_run(SUDOKU), 5).name == "test puzzle 5"
+
+
+def puzzles_of_a_file():
+    return puzzles_for(open_run(SUDOKU), "test", str(PUZZLES))
+
+
+def test_a_truth_that_is_too_hard_to_find_is_not_known():
+    trained = open_run(SUDOKU)
+    question = trained.rules.tokens(PUZZLE)
+    assert puzzles.typed(trained, question).rows.labels.any()
+    hard = puzzles.typed(trained, trained.rules.tokens("." * 36), 1)
+    assert not hard.rows.labels.any()
+    assert "too hard to find" in hard.notes[0]
+
+
+def test_what_is_no_number_is_none_in_a_trace():
+    assert per_thousand(np.array([np.nan, 1.0])) == [0, 1000]
 
 
 def test_arc_is_asked_by_file(tmp_path):

@@ -20,7 +20,7 @@ from eval.score import metrics
 from eval.think import __main__ as think
 from eval.think.methods import METHODS, Setting, refuse_method, restarted
 from eval.think.options import has_ties
-from eval.think.score import as_trained, rows_of, taken
+from eval.think.score import baseline, rows_of, taken
 from eval.think.select import SELECTORS, Candidates
 from eval.think.stages import Stage, chain_stages, comparable, segment_stages, sizes
 from tests import tiny
@@ -134,7 +134,9 @@ def test_a_row_of_the_report_by_hand():
         Stage(1, 3, ended.few(1), halted.few(1), 1.0),
         Stage(2, 3, ended, halted, 2.5),
     ]
-    assert as_trained(stages, 3).tolist() == [False, True]
+    before, name = baseline(stages, 3)
+    assert (before.tolist(), name) == ([False, True], "as trained")
+    assert baseline(stages, 9)[1] == "one chain of 3 segments"
     one, two = rows_of(stages, ["halt", "first"], 4, np.array([True, True]), 3)
     assert (one["recursions"], two["recursions"]) == (12, 24)
     assert (one["oracle"]["exact"], two["oracle"]["exact"]) == (0.5, 1.0)

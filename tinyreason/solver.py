@@ -47,6 +47,11 @@ def nobody(finished: int) -> None:
     """Hears nothing."""
 
 
+def confidence_of(halt_logits: np.ndarray) -> np.ndarray:
+    """From 0 to 1: a sigmoid that cannot overflow."""
+    return 0.5 * (1 + np.tanh(0.5 * halt_logits))
+
+
 @dataclass
 class Attempt:
     """What a model did with N puzzles, in numpy."""
@@ -67,7 +72,7 @@ class Attempt:
     @property
     def confidence(self) -> np.ndarray:
         """(N,) float32 from 0 to 1: what the halting head gives the last answer."""
-        return 0.5 * (1 + np.tanh(0.5 * self.halt_logits))  # a sigmoid that cannot overflow
+        return confidence_of(self.halt_logits)
 
     def rows(self, which: np.ndarray) -> "Attempt":
         """The puzzles `which` (bool mask or indices) alone."""

@@ -86,6 +86,17 @@ class Trained:
         """Its gradient scheme, which also makes the last recursions of an evaluation."""
         return make_gradient(self.config.gradient, self.config.model.cycle)
 
+    @property
+    def trained_segments(self) -> int:
+        """The most that a puzzle had in training."""
+        return self.config.halting.segments
+
+    def deeper(self, times: int, most: int) -> int:
+        """`times` the trained segments, `most` at most; 1 for a model that takes one alone."""
+        if self.config.model.one_segment:
+            return 1
+        return max(self.trained_segments, min(times * self.trained_segments, most))
+
     def depth(self, recursions: int | None = None) -> Depth:
         """The recursions of a segment of an evaluation; None: as trained. Raises UserError for a
         part of a cycle.
@@ -108,6 +119,8 @@ class Trained:
         model does not have.
         """
         config = self.config
+        if config.model.one_segment and (segments or 1) > 1:
+            raise UserError(f"model.name={config.model.name} takes one segment; use segments=1")
         halting, gradient = make_halting(config.halting), self.gradient()
         exit = exit or ExitConfig(
             config.eval.exit, config.eval.exit_threshold, config.eval.exit_pool

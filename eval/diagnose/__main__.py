@@ -68,8 +68,8 @@ def subject_of(options: DiagnoseConfig) -> tuple[Subject, Examined]:
     rows = answered(examined.task, examined.puzzles.rows(slice(options.max_puzzles)))
     if not len(rows.inputs):
         raise UserError(f"split={options.split}: no puzzle with a known answer; use another split")
-    segments = trained.config.halting.segments
-    deep = options.segments or max(segments, min(DEEPER * segments, DEEPEST))
+    segments = trained.trained_segments
+    deep = options.segments or trained.deeper(DEEPER, DEEPEST)
     subject = Subject(
         trained=trained,
         solver=trained.solver(deep, False, options.batch),

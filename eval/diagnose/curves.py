@@ -8,9 +8,9 @@ import warnings
 
 import numpy as np
 from scipy.optimize import OptimizeWarning, curve_fit
-from scipy.stats import binomtest
 
 from eval.diagnose.measures import late
+from eval.statistics import mcnemar
 
 LEVEL = 0.05  # of the test against the best segment
 FEWEST = 4  # segments of a fit of three parameters
@@ -23,14 +23,6 @@ def ever_solved(exact: np.ndarray) -> np.ndarray:
     return np.logical_or.accumulate(exact, axis=1)
 
 
-def mcnemar(a: np.ndarray, b: np.ndarray) -> float:
-    """p of the exact test that two rows of (N,) bool, of the same puzzles, are equally often
-    right.
-    """
-    only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
-    return float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
-
-
 def overthinking(exact: np.ndarray) -> dict:
     """The segment (from 1) that is exact most often, the first of several; how many of the last
     segments in a row are `worse`, each below it with p < LEVEL; and the first of those, where they
@@ -40,7 +32,7 @@ def overthinking(exact: np.ndarray) -> dict:
     best, segments = int(accuracy.argmax()), exact.shape[1]
     worse, p = 0, None
     for k in range(segments - 1, best, -1):
-        found = mcnemar(exact[:, best], exact[:, k])
+        found = mcnemar(exact[:, best], exact[:, k]).p
         if accuracy[k] >= accuracy[best] or found >= LEVEL:
             break
         worse, p = worse + 1, found

@@ -14,10 +14,9 @@ GUESSES = ((0, 0), (1, 2), (3, 10), (11, 50), (51, None))  # as chenglou's table
 
 def auroc(score: np.ndarray, positive: np.ndarray) -> float | None:
     """The chance that a positive has the higher `score` (N,) of a positive and a negative, a tie
-    counting half; None where one of the two is missing. Scores that are not finite do not count.
+    counting half; None where one of the two is missing. What is no number is the lowest.
     """
-    known = np.isfinite(score)
-    score, positive = score[known], positive[known]
+    score = np.where(np.isnan(score), -np.inf, score)
     ones = int(positive.sum())
     zeros = len(positive) - ones
     if not ones or not zeros:

@@ -4,12 +4,10 @@ in the checkpoints that are left, and in its log.
 N puzzles.
 """
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from scipy.stats import binomtest
 from tqdm import tqdm
 
 from data.arc import ARC
@@ -17,6 +15,8 @@ from data.registry import load_task
 from data.task import Task
 from eval.diagnose.subject import LeftOut, Subject, answered
 from eval.load import changed, model_for, open_run
+from eval.report.log import read_log
+from eval.statistics import wilson
 from tinyreason.errors import UserError
 from tinyreason.exported import Exported
 from tinyreason.puzzle import SPLITS, Puzzles, Rows
@@ -42,7 +42,7 @@ def memory(subject: Subject) -> dict:
     logged, why = log_of(subject.trained.path)
     return found | {
         "checkpoints": steps,
-        "log": logged,
+        "log": logged[:: -(-len(logged) // MOST_POINTS)] if logged else [],
         "onset": onset(logged),
         "left_out": [*notes, *faults, *why],
     }
@@ -77,9 +77,9 @@ def scores(solver: Solver, task: Task, name: str, rows: Rows) -> dict:
     hidden = {"disable": None, "leave": False}
     with tqdm(total=len(rows.inputs), desc=name, unit="puzzle", **hidden) as bar:
         solved = solver(rows, task.facts, bar.update).exact[:, -1]
-    interval = binomtest(int(solved.sum()), len(solved)).proportion_ci(method="wilson")
-    bounds = {"low": interval.low, "high": interval.high}
-    return {"split": name, "puzzles": len(solved), "exact": float(solved.mean()), **bounds}
+    low, high = wilson(solved)
+    share = {"exact": float(solved.mean()), "low": low, "high": high}
+    return {"split": name, "puzzles": len(solved), **share}
 
 
 # ---- over time
@@ -108,13 +108,12 @@ def log_of(run: Path) -> tuple[list[dict], list[str]]:
     """
     path = run / "log.jsonl"
     try:
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        points = paired(lines)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        return [], [f"{path} is missing or damaged ({type(error).__name__})"]
-    if not points:
-        return [], [f"{path} has no evaluation on held-out puzzles"]
-    return points[:: -(-len(points) // MOST_POINTS)], []
+        points = paired(read_log(path).lines)
+    except UserError as error:
+        return [], [str(error)]
+    except (KeyError, TypeError) as error:
+        return [], [f"{path} is damaged ({type(error).__name__})"]
+    return points, [] if points else [f"{path} has no evaluation on held-out puzzles"]
 
 
 def paired(lines: list[dict]) -> list[dict]:

@@ -53,7 +53,7 @@ def halting(subject: Subject) -> dict:
         bins = measures.reliability(sure[:, k], subject.exact[:, k])
         found[f"bins_{name}"] = bins
         found[f"calibration_error_{name}"] = measures.calibration_error(bins)
-    return found | measures.first_halts(subject.way.wants, subject.exact)
+    return found | measures.first_halts(subject.way.wants[:, : subject.at], subject.exact)
 
 
 def settling(subject: Subject) -> dict:

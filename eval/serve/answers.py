@@ -28,6 +28,7 @@ SECONDS = 20  # that an answer may take
 DEEPER = 8  # times the trained segments, at most
 MOST_SEGMENTS = 128
 MOST_SHOWN = 6  # demonstrations of an example
+EFFORT = 3000  # positions of a search for the right answer: seconds
 UNKNOWN = "a task that it was not trained on"
 
 
@@ -49,11 +50,7 @@ class Answers:
     @property
     def most(self) -> int:
         """Segments that may be asked for."""
-        config = self.trained.config
-        if config.model.one_segment:
-            return 1
-        deep = trained_depth(self.trained)["segments"]
-        return max(deep, min(DEEPER * deep, MOST_SEGMENTS))
+        return self.trained.deeper(DEEPER, MOST_SEGMENTS)
 
     def about(self) -> dict[str, Any]:
         """What the page has to know of the model."""
@@ -91,7 +88,7 @@ class Answers:
         if not isinstance(puzzle, str | list):
             raise Refused(400, "puzzle must be a text, or rows of cells")
         refuse_large(puzzle)
-        return puzzles.typed(self.trained, self.trained.rules.tokens(puzzle))
+        return puzzles.typed(self.trained, self.trained.rules.tokens(puzzle), EFFORT)
 
     def new(self) -> dict[str, Any]:
         """A new puzzle: {"question": [S tokens], "name"}; of ARC an example: {"puzzle", "name"}.

@@ -1,6 +1,7 @@
 """The routes: the page, its files, a question and its answer."""
 
 from pathlib import Path
+from string import Template
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -32,12 +33,12 @@ def application(answers: Answers, host: str, port: int) -> Guarded:
         async with one.turn():
             if await request.is_disconnected():
                 return Response(status_code=GONE)
-            return JSONResponse(await run_in_threadpool(answers.solve, question))
+            return await run_in_threadpool(lambda: JSONResponse(answers.solve(question)))
 
     async def new(request: Request) -> Response:
         await asked(request)
         async with one.turn():
-            return JSONResponse(await run_in_threadpool(answers.new))
+            return await run_in_threadpool(lambda: JSONResponse(answers.new()))
 
     async def refused(request: Request, error: Refused) -> Response:
         headers = {"Retry-After": "2"} if error.status == 429 else {}
@@ -64,8 +65,8 @@ def of_text(kind: str, content: str):
 def document(answers: Answers) -> str:
     """The page, with what it has to know of the model."""
     about = answers.about()
-    html = read("page.html").replace("TITLE", page.text(f"{about['run']} thinks"))
-    return html.replace("ABOUT", page.data("about", about))
+    title = page.text(f"{about['run']} thinks")
+    return Template(read("page.html")).substitute(title=title, about=page.data("about", about))
 
 
 def read(name: str) -> str:

@@ -46,12 +46,19 @@ function put(cell, token) {
     if (task.rules === "maze") tokens = tokens.map((t) => (t === token ? 2 : t));
   }
   tokens[cell] = token;
-  asked++; // an answer that is still to come is to another puzzle
+  part("paste").value = ""; // what is seen is what is asked
+  changed();
   paint();
 }
 
+// The puzzle is another one now: an answer that is still to come is not to it.
+function changed() {
+  asked++;
+  last = null;
+}
+
 function size() {
-  return extent(task, task.rules === "arc" ? [tokens] : [tokens.map((t) => t || emptyToken())]);
+  return extent(task, [tokens]);
 }
 
 const editor = make("div", { class: "grid", tabindex: 0, role: "application" });
@@ -146,28 +153,29 @@ function puzzle() {
   const { rows, columns } = size(), grid = [];
   for (let row = 0; row < rows; row++) {
     const first = row * task.columns;
-    grid.push(tokens.slice(first, first + columns).map((token) => token - task.first));
+    // a gap in the middle of a smaller puzzle is an empty cell
+    const cells = tokens.slice(first, first + columns).map((token) => token || emptyToken());
+    grid.push(cells.map((token) => token - task.first));
   }
   return grid;
 }
 
 async function solve(watch) {
-  const mine = ++asked;
+  const mine = ++asked, text = part("paste").value;
   part("problem").textContent = "";
   part("solve").disabled = true;
   try {
-    const question = { puzzle: watch ? puzzle() : last, segments: Number(part("depth").value) };
+    if (watch) last = puzzle();
+    const question = { puzzle: last, segments: Number(part("depth").value) };
     if (task.rules === "arc") {
       question.pair = Number(part("pair").value);
       if (about.names.length) question.name = part("name").value;
     }
     const trace = await post("/solve", question);
     if (mine !== asked) return; // a later question was asked since
-    last = question.puzzle;
     tokens = trace.question;
-    if (task.rules !== "arc") part("paste").value = "";
+    if (task.rules !== "arc" && part("paste").value === text) part("paste").value = "";
     paint();
-    demonstrations(question.puzzle);
     if (viewer) viewer.stop();
     viewer = view(part("solved"), trace);
     if (watch && !GENTLE) {
@@ -175,6 +183,7 @@ async function solve(watch) {
       viewer.start();
     }
     if (watch) part("solved").scrollIntoView({ block: "nearest" });
+    demonstrations(question.puzzle);
     const notes = trace.notes.map((note) => `${note}. `).join("");
     part("problem").textContent = notes;
   } catch (error) {
@@ -225,8 +234,7 @@ function load() {
 }
 
 function forget() {
-  asked++;
-  last = null;
+  changed();
   if (viewer) viewer.stop();
   viewer = null;
   part("solved").replaceChildren();
@@ -234,12 +242,13 @@ function forget() {
 }
 
 // The pairs that an ARC task shows, as it has them.
-function demonstrations(asked) {
-  if (task.rules !== "arc" || typeof asked !== "object") return;
-  const inside = Object.values(asked)[0];
-  const pairs = asked.train || (inside && inside.train) || [];
+function demonstrations(puzzle) {
+  if (task.rules !== "arc" || puzzle === null || typeof puzzle !== "object") return;
+  const inside = Object.values(puzzle)[0];
+  const pairs = puzzle.train || (inside && inside.train);
+  if (!Array.isArray(pairs)) return;
   const valid = (grid) => Array.isArray(grid) && grid.length && grid.every(Array.isArray);
-  if (!pairs.every((pair) => valid(pair.input) && valid(pair.output))) return;
+  if (!pairs.every((pair) => pair && valid(pair.input) && valid(pair.output))) return;
   const figures = pairs.slice(0, 10).map((pair, i) => {
     const both = [pair.input, pair.output].map((grid) => {
       const columns = grid[0].length, cells = grid.flat().map((colour) => colour + BLACK);
@@ -290,6 +299,7 @@ part("clear").addEventListener("click", () => {
   part("problem").textContent = "";
   forget();
 });
+part("paste").addEventListener("input", changed);
 part("paste").addEventListener("keydown", (event) => {
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) solve(true);
 });

@@ -19,7 +19,7 @@ from eval import page
 from eval.load import open_run
 from eval.picture import as_png, beside, need_pillow, picture
 from eval.show import puzzle as puzzles
-from eval.show.animation import everything, gif, truth_of
+from eval.show.animation import everything, gif, told, truth_of
 from eval.show.page import document
 from eval.show.trace import FORMAT, trace
 from tinyreason.device import pick_device
@@ -31,7 +31,6 @@ from tinyreason.trained import Trained
 from tinyreason.untrusted import read_object
 
 JSON, GIF, PNG, HTML = "trace.json", "thinking.gif", "puzzle.png", "trace.html"
-MOST_STEPS = 4096  # of a trace; a page of more is slow to open
 
 
 @dataclass
@@ -66,16 +65,13 @@ def main(words: DictConfig) -> None:
     for note in shown.notes:
         say(f"note: {note}")
     solver = trained.solver(options.segments, False, None, options.recursions)
-    unit = trained.config.model.cycle or 1
-    if solver.segments * solver.depth.total // unit > MOST_STEPS:
-        raise UserError(f"more than {MOST_STEPS} recursions to show; use fewer segments=")
     found = trace(trained, solver, shown.rules, shown.rows, shown.number)
     out.mkdir(parents=True, exist_ok=True)
     write_whole(out / JSON, (json.dumps(found) + "\n").encode())
     write_whole(out / PNG, still(found, shown.rules))
     write_whole(out / GIF, gif(found, shown.rules))
     page.write(out / HTML, document(found))
-    say(f"{shown.name}: {told(found)}")
+    say(f"{shown.name}: {ending(found)}")
     say(f"wrote {', '.join(str(out / name) for name in (HTML, GIF, PNG, JSON))}")
 
 
@@ -115,19 +111,14 @@ def still(found: dict[str, Any], rules: Rules) -> bytes:
     if truth is not None:
         truth = np.array(found["truth"])
         titled.append(("truth", picture(rules, question, truth, shown=shown)))
-    return as_png(beside(titled, told(found)))
+    return as_png(beside(titled, ending(found)))
 
 
-def told(found: dict[str, Any]) -> str:
+def ending(found: dict[str, Any]) -> str:
     """How it ended, in a line."""
     last = found["steps"][-1]
-    parts = [name if kept else f"not {name}" for name, kept in last["checks"].items()]
-    if last["exact"] is not None:
-        parts.append("exact" if last["exact"] else "not exact")
-    if last["halt"] is not None:
-        parts.append(f"halting head {last['halt']:.1%}")
     segments = last["segment"]
-    return ", ".join([*parts, f"{segments} segment{'s' if segments > 1 else ''}"])
+    return f"{told(last)}, {segments} segment{'s' if segments > 1 else ''}"
 
 
 if __name__ == "__main__":

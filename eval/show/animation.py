@@ -52,13 +52,13 @@ def frame(
 
 
 def told(step: dict[str, Any]) -> str:
-    """The line below a frame."""
+    """What is known of an answer, in a line."""
     parts = [name if kept else f"not {name}" for name, kept in step["checks"].items()]
-    if not parts and step["exact"] is not None:
+    if step["exact"] is not None:
         parts.append("exact" if step["exact"] else "not exact")
     if step["halt"] is not None:
-        parts.append(f"halting head {step['halt']:.0%}")
-    return ", ".join(parts) or " "
+        parts.append(f"halting head {step['halt']:.1%}")
+    return ", ".join(parts) or f"recursion {step['recursion']}"
 
 
 def truth_of(trace: dict[str, Any]) -> np.ndarray | None:

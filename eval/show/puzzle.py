@@ -15,6 +15,9 @@ from tinyreason.puzzle import Rows
 from tinyreason.rules import Rules
 from tinyreason.trained import Trained
 
+EFFORT = 100_000  # positions of a search for the right answer
+NO_TRUTH = "its right answer is not known: there is none, or several, or it is too hard to find"
+
 
 @dataclass
 class Shown:
@@ -60,14 +63,16 @@ def asked(trained: Trained, puzzle: str, index: int | None, how: dict, embedding
     return shown
 
 
-def typed(trained: Trained, question: np.ndarray) -> Shown:
-    """A puzzle of a user, (S,) tokens, with the right answer where rules say which it is."""
+def typed(trained: Trained, question: np.ndarray, effort: int = EFFORT) -> Shown:
+    """A puzzle of a user, (S,) tokens, with the right answer where rules say which it is, found
+    with so much `effort` at most.
+    """
     task = like(trained)
-    known = task.answer_of(question) if task else None
+    known = task.answer_of(question, effort) if task else None
     blank = trained.config.facts.blank_identifier_id
     labels = np.zeros_like(question) if known is None else known
     rows = Rows(question[None], labels[None], np.full(1, blank, np.int32))
-    notes = [] if known is not None or task is None else ["it has not exactly one right answer"]
+    notes = [] if known is not None or task is None else [NO_TRUTH]
     return Shown(trained.rules, rows, 0, "puzzle", notes)
 
 
@@ -75,9 +80,11 @@ def made(trained: Trained, seed: int) -> Shown:
     """A new puzzle of the run's kind, or one of its test puzzles where none can be made. Raises
     UserError.
     """
-    task = like(trained)
-    if task is not None:
-        return Shown(trained.rules, task.made(seed), seed, "a new puzzle")
+    if task := like(trained):
+        try:
+            return Shown(trained.rules, task.made(seed), seed, "a new puzzle")
+        except UserError:  # of a kind that is not made here
+            pass
     examined = puzzles_for(trained, "test")
     rows = examined.puzzles.rows()
     if not len(rows.inputs):

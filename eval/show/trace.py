@@ -21,6 +21,7 @@ latent that is read. `at` is that latent on the two principal axes of its own pa
 S cells, T steps, V tokens.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -29,7 +30,8 @@ import torch
 from torch import Tensor
 
 from data.arc_augment import BLACK, crop
-from eval.trajectory import residual, states
+from eval.trajectory import once_more, residual, states
+from tinyreason.errors import UserError
 from tinyreason.exits import cells_of
 from tinyreason.models.base import Read
 from tinyreason.noise import PuzzleNoise
@@ -43,6 +45,9 @@ from tinyreason.trained import Trained
 FORMAT = 1
 CERTAIN = 995  # per thousand: no other token of such a cell is worth showing
 OTHERS = 3  # tokens beside the answer
+MOST_STEPS = 4096  # of a trace; a page of more is slow to open
+MOST_NUMBERS = 1 << 27  # of all its latents, half a gigabyte
+AT_ONCE = 1 << 16  # numbers of a state that are widened at once
 
 
 def nothing() -> None:
@@ -78,6 +83,7 @@ def trace(
     """That of the only row of `rows`; `number` is the one of the puzzle, for models that draw.
     `check` is called at every step, and may raise.
     """
+    refuse_large(solver, trained.config.facts.seq_len)
     batch = Batch.of(rows, trained.config.facts, solver.device)
     labels = batch.labels[0].cpu().numpy()
     known = labels != IGNORE
@@ -122,8 +128,14 @@ def described(rules: Rules) -> dict[str, Any]:
 def trained_depth(trained: Trained) -> dict[str, int]:
     """How deep it went in training."""
     config = trained.config
-    segments = config.eval.segments or config.halting.segments
-    return {"segments": segments, "recursions": config.model.recursions}
+    return {"segments": trained.trained_segments, "recursions": config.model.recursions}
+
+
+def refuse_large(solver: Solver, cells: int) -> None:
+    """Raises UserError for more steps than can be kept, or looked at."""
+    steps = solver.segments * solver.depth.total // (solver.model.config.cycle or 1)
+    if steps > MOST_STEPS or steps * cells * solver.model.config.width > MOST_NUMBERS:
+        raise UserError(f"{steps:,} recursions are too many to show; use fewer segments=")
 
 
 @torch.no_grad()
@@ -137,15 +149,23 @@ def watched(solver: Solver, batch: Batch, number: int) -> Iterator[Seen]:
         noise = PuzzleNoise([k], [number])
         before, *rest = states(solver, carry, noise)
         if k == 0:
-            yield Seen(1, 0, None, cells_of(before[0], cells)[0], None)
+            yield Seen(1, 0, None, on_cpu(before, cells), None)
         # a search for a fixed point shows where it ended alone
         first = solver.depth.total // unit - len(rest)
         for i, state in enumerate(rest, start=first + 1):
-            z = cells_of(state[0], cells)[0]
-            moved = residual(before, state, cells).item()
+            z = on_cpu(state, cells)
+            last, after = before, state
+            if not solver.gradient.plain:
+                last, after = state, once_more(solver, batch, state, noise)
+            moved = residual(last, after, cells).item()
             yield Seen(k + 1, i * unit, model.read(state), z, moved)
             before = state
         carry = carry.advance(before)
+
+
+def on_cpu(state: NamedTuple, cells: int) -> Tensor:
+    """(S D) float32, the latent of the only puzzle that is read."""
+    return cells_of(state[0], cells)[0].float().cpu()
 
 
 def step(seen: Seen, at: list[float], solver: Solver, asked: Asked) -> dict[str, Any]:
@@ -166,9 +186,9 @@ def step(seen: Seen, at: list[float], solver: Solver, asked: Asked) -> dict[str,
         "sure": sure,
         "shade": per_thousand(chances[:, PATH]) if maze else sure,
         "others": others(chances, answer[0]),
-        "halt": None if halt is None else round(halt, 4),
+        "halt": None if halt is None or math.isnan(halt) else round(halt, 4),
         "finished": bool(solver.halting.wants(read)[0]),
-        "residual": round(seen.residual, 5),
+        "residual": round(seen.residual, 5) if math.isfinite(seen.residual) else None,
         "at": at,
         "checks": {
             name: bool(kept[0]) for name, kept in rules.check(asked.question[None], answer).items()
@@ -194,24 +214,27 @@ def others(chances: np.ndarray, answer: np.ndarray) -> dict[str, list[list[int]]
     order = np.argsort(-chances, axis=1, kind="stable")
     for cell in np.flatnonzero(chances.max(1) * 1000 < CERTAIN).tolist():
         tokens = [int(token) for token in order[cell] if token != answer[cell]][:OTHERS]
-        pairs = [[token, round(1000 * float(chances[cell, token]))] for token in tokens]
+        pairs = [[token, per_thousand(chances[cell, token])] for token in tokens]
         found[str(cell)] = [pair for pair in pairs if pair[1]]
     return found
 
 
 def per_thousand(chances: np.ndarray) -> list[int]:
-    """Whole numbers, small in JSON."""
-    return np.rint(1000 * chances).astype(int).tolist()
+    """Whole numbers, small in JSON; 0 for what is no number."""
+    return np.rint(1000 * np.nan_to_num(chances)).astype(int).tolist()
 
 
 def projected(path: Tensor) -> tuple[list[list[float]], list[float]]:
-    """The states (T S D) of a path on its two principal axes, scaled to -1 .. 1 together, and the
-    share of the variance on each.
+    """The states (T S D), on the CPU, of a path on its two principal axes, scaled to -1 .. 1
+    together, and the share of the variance on each.
     """
-    flat = path.double().flatten(1)
-    centred = flat - flat.mean(0)
+    flat = path.flatten(1)
     # of the T x T products, which are few: the same axes as those of all S D numbers
-    values, vectors = torch.linalg.eigh(centred @ centred.T)
+    products = torch.zeros(len(flat), len(flat), dtype=torch.float64)
+    for columns in flat.split(AT_ONCE, dim=1):
+        centred = columns.double() - columns.double().mean(0)
+        products += centred @ centred.T
+    values, vectors = torch.linalg.eigh(products)
     values, vectors = values.clamp(min=0).flip(0), vectors.flip(1)
     points = (vectors * values.sqrt())[:, :2]
     if points.shape[1] < 2:  # a path of one state

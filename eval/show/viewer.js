@@ -9,6 +9,7 @@ const ARC = ["#000000", "#0074d9", "#ff4136", "#2ecc40", "#ffdc00",
 const WALL = 1, START = 3, GOAL = 4, PATH = 5; // tokens of a maze
 const BLACK = 2; // the token of ARC's colour 0
 const CELL = 10; // units of a drawing
+const LEAST = 0.15; // of an ARC colour that is not sure at all
 const PAUSE = [60, 450]; // milliseconds between steps, at least and at most
 const PLAY = 9000; // milliseconds that all of them should take
 
@@ -151,13 +152,13 @@ function mazeCells({ svg, task, size, look, each, square, isFilled }) {
   });
 }
 
-function arcCells({ svg, size, look, each, square, isFilled }) {
+function arcCells({ svg, size, look, each, square }) {
   each((row, column, i) => {
     const colour = ARC[look.tokens[i] - BLACK];
     if (!colour) return null;
     const mark = square(row, column, "colour");
     mark.style.fill = colour;
-    mark.style.opacity = isFilled(i) ? 0.15 + 0.85 * (look.shade[i] / 1000) : 1;
+    mark.style.opacity = LEAST + (1 - LEAST) * (look.shade[i] / 1000);
     return mark;
   });
   lines(svg, size, 1, 1, "thin");
@@ -175,7 +176,7 @@ function curves(trace) {
     const halts = steps.map((step) => step.halt);
     found.push(curve("halting head", halts, 0, 1, percent));
   }
-  const logs = steps.map((step) => Math.log10(Math.max(step.residual, 1e-6)));
+  const logs = steps.map((step) => Math.log10(Math.max(step.residual ?? 1, 1e-6)));
   const low = Math.min(-1, ...logs), told = (log) => (10 ** log).toPrecision(2);
   found.push(curve("relative residual (log)", logs, low, Math.max(0, ...logs), told));
   if (trace.truth) {
@@ -326,8 +327,8 @@ function view(root, trace) {
     }
     const here = steps[now], name = (token) => {
       if (task.rules === "arc") return token < BLACK ? ["beside", "end"][token] : `colour ${token - BLACK}`;
-      const text = task.tokens[token];
-      return { " ": "open", "#": "wall", "?": "none", o: "path" }[text] || text;
+      if (task.rules === "maze") return ["beside", "wall", "open", "S", "G", "path"][token];
+      return task.tokens[token];
     };
     const row = Math.floor(cursor / task.columns) + 1, column = (cursor % task.columns) + 1;
     const pairs = [[here.answer[cursor], here.sure[cursor]], ...(here.others[cursor] || [])];
@@ -342,7 +343,13 @@ function view(root, trace) {
     go(now);
   }
 
+  // read aloud what is stepped to, not what passes by
+  function speak(on) {
+    told.setAttribute("aria-live", on ? "polite" : "off");
+  }
+
   function stop() {
+    speak(true);
     clearInterval(timer);
     timer = null;
     play.textContent = "Play";
@@ -351,6 +358,7 @@ function view(root, trace) {
   function start() {
     if (now === steps.length - 1) go(0);
     play.textContent = "Pause";
+    speak(false);
     timer = setInterval(() => {
       if (now === steps.length - 1) stop();
       else go(now + 1);

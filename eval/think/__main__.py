@@ -22,7 +22,7 @@ from eval.load import open_run
 from eval.think.methods import Setting
 from eval.think.options import ThinkConfig, notes_of, selectors_of, setting_of
 from eval.think.report import draw, summary, table
-from eval.think.score import DEFINITIONS, rows_of, taken
+from eval.think.score import DEFINITIONS, baseline, rows_of, taken
 from eval.think.select import SELECTORS
 from eval.think.stages import Stage, chain_stages, segment_stages
 from tinyreason.device import pick_device
@@ -30,6 +30,7 @@ from tinyreason.errors import UserError
 from tinyreason.run.atomic import write_whole
 from tinyreason.run.console import say
 from tinyreason.solutions import Solutions
+from tinyreason.solver import confidence_of
 
 USUAL_CHAINS = 16
 SOURCES = {
@@ -79,13 +80,13 @@ def write_answers(path: Path, setting: Setting, stage: Stage, name: str, known: 
     pool = stage.halted if SELECTORS[name].at_halt else stage.ended
     chosen, right = taken(stage, name)
     each = np.arange(len(chosen))
-    answers = pool.answers[each, chosen]
+    answers, halt = pool.answers[each, chosen], pool.halt[each, chosen]
     found = Solutions(
         rules=setting.task.rules,
         questions=setting.rows.inputs,
         tokens=answers,
         checks=setting.task.check(setting.rows.inputs, answers),
-        confidence=confidence(pool.halt[each, chosen]) if setting.solver.halting.learns else None,
+        confidence=confidence_of(halt) if setting.solver.halting.learns else None,
         segments=np.minimum(pool.when[each, chosen], stage.segments),
     )
     lines = found.table()
@@ -96,11 +97,6 @@ def write_answers(path: Path, setting: Setting, stage: Stage, name: str, known: 
             line["exact"] = bool(right[i]) if known[i] else ""
     write_whole(path, as_csv(lines).encode())
     say(f"wrote {path}")
-
-
-def confidence(halt: np.ndarray) -> np.ndarray:
-    """From 0 to 1: a sigmoid that cannot overflow."""
-    return 0.5 * (1 + np.tanh(0.5 * halt))
 
 
 def save(found: dict, options: ThinkConfig, out: Path | None) -> None:
@@ -141,7 +137,7 @@ def main(words: DictConfig) -> None:
     writable("json", options.json)
     device = pick_device(options.device)
     trained = open_run(options.run, options.checkpoint, options.weights, device)
-    usual = trained.solver().segments
+    usual = trained.trained_segments
     setting, examined = setting_of(trained, options)
     names = selectors_of(options, setting.solver.halting.learns)
     known = (setting.rows.labels != setting.task.facts.ignore_label_id).any(-1)
@@ -162,9 +158,11 @@ def main(words: DictConfig) -> None:
     what = "segments" if options.method == "segments" else "chains"
     say(table(rows, what, options.select))
     shown = [options.select] if options.select else names
-    for line in summary(rows[-1], shown, int(known.sum())):
+    against = baseline(stages, usual)[1]
+    for line in summary(rows[-1], shown, int(known.sum()), against):
         say(line)
-    save(numbers(setting, options, rows, notes, int(known.sum())), options, out)
+    found = numbers(setting, options, rows, notes, int(known.sum()))
+    save(found | {"baseline": against}, options, out)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from tinyreason.errors import UserError
 from tinyreason.options import Options, option
 from tinyreason.trained import Trained
 
-LONGER = 8  # times the trained segments
+LONGER, DEEPEST = 8, 512  # times the trained segments, and at most so many
 
 
 @dataclass
@@ -57,10 +57,9 @@ class ThinkConfig(Options):
 
 def setting_of(trained: Trained, options: ThinkConfig) -> tuple[Setting, Examined]:
     """The model, how it runs and on which puzzles. Raises UserError for what makes no sense."""
-    usual = trained.solver().segments
-    segments = options.segments or usual
+    segments = options.segments or trained.trained_segments
     if options.method == "segments":
-        segments = options.segments or LONGER * usual
+        segments = options.segments or trained.deeper(LONGER, DEEPEST)
     if trained.config.model.one_segment and (options.method == "segments" or segments > 1):
         name = f"model.name={trained.config.model.name}"
         raise UserError(f"{name} takes one segment only; use method=noise without segments=")

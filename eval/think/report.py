@@ -29,14 +29,15 @@ def cell(found: dict) -> str:
     return f"{found['exact']:.1%} [{low:.1f}, {high:.1f}] gap {gap:.1f}"
 
 
-def summary(row: dict, names: list[str], puzzles: int) -> list[str]:
-    """What the most compute brings with each selector, against the model as trained."""
+def summary(row: dict, names: list[str], puzzles: int, against: str) -> list[str]:
+    """What the most compute brings with each selector, against the baseline."""
     lines = []
     for name in names:
         found = row["selectors"][name]
         points = 100 * (found["gained"] - found["lost"]) / puzzles
         moved = f"{found['gained']} gained, {found['lost']} lost, McNemar p = {found['p']:.2g}"
-        lines.append(f"{name}: exact {found['exact']:.1%}, {points:+.1f} points ({moved})")
+        exact = f"{name}: exact {found['exact']:.1%}"
+        lines.append(f"{exact}, {points:+.1f} points against {against} ({moved})")
     return lines
 
 

@@ -4,8 +4,8 @@ N puzzles, M candidates.
 """
 
 import numpy as np
-from scipy.stats import binomtest
 
+from eval.statistics import mcnemar, wilson
 from eval.think.select import SELECTORS
 from eval.think.stages import Stage
 
@@ -16,8 +16,8 @@ DEFINITIONS = {
     "oracle": "pass@M: share of puzzles of which some candidate is exact",
     "gap": "oracle - exact of the selector; for first the oracle also counts what chains answered "
     "where they halted",
-    "gained, lost": "puzzles that are solved and were not as trained (chain 0, or the trained "
-    "number of segments), and the reverse; p: exact McNemar test",
+    "gained, lost": "puzzles that are solved and were not by the baseline (chain 0, or the "
+    "trained number of segments), and the reverse; p: exact McNemar test",
     "recursions_needed": "of first: chains x (segment at which the first of them halts, else all) "
     "x recursions of a segment, mean: chains side by side, all stopped by the first",
     "seconds": "of all chains so far, one after another; of segments their share of the whole",
@@ -26,8 +26,8 @@ DEFINITIONS = {
 
 def share(right: np.ndarray) -> dict:
     """A mean of bools (N,) with its Wilson interval."""
-    found = binomtest(int(right.sum()), len(right)).proportion_ci(method="wilson")
-    return {"exact": float(right.mean()), "low": found.low, "high": found.high}
+    low, high = wilson(right)
+    return {"exact": float(right.mean()), "low": low, "high": high}
 
 
 def taken(stage: Stage, name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -40,9 +40,8 @@ def taken(stage: Stage, name: str) -> tuple[np.ndarray, np.ndarray]:
 
 def paired(before: np.ndarray, right: np.ndarray) -> dict:
     """Puzzles gained and lost, and the exact McNemar test of the two bools (N,)."""
-    gained, lost = int((right & ~before).sum()), int((before & ~right).sum())
-    p = binomtest(gained, gained + lost).pvalue if gained + lost else 1.0
-    return {"gained": gained, "lost": lost, "p": float(p)}
+    gained, lost, p = mcnemar(right, before)
+    return {"gained": gained, "lost": lost, "p": p}
 
 
 def rows_of(
@@ -51,7 +50,7 @@ def rows_of(
     """One row a stage. `known` (N,) bool: the puzzles whose answer is known; `recursions` of a
     segment, and the segments as `trained`.
     """
-    before = as_trained(stages, trained)[known]
+    before = baseline(stages, trained)[0][known]
     rows = []
     for stage in stages:
         ended, halted = stage.ended.oracle()[known], stage.halted.oracle()[known]
@@ -77,11 +76,15 @@ def rows_of(
     return rows
 
 
-def as_trained(stages: list[Stage], trained: int) -> np.ndarray:
-    """(N,) bool: solved without more compute, by chain 0 or after as many segments as `trained`."""
+def baseline(stages: list[Stage], trained: int) -> tuple[np.ndarray, str]:
+    """(N,) bool: solved without more compute, and what that is: one chain of the `trained` number
+    of segments, or of as many as there are.
+    """
     single = [stage for stage in stages if stage.chains == 1]
     usual = [stage for stage in single if stage.segments == trained]
-    return (usual or single)[-1].ended.exact[:, -1]
+    stage = (usual or single)[-1]
+    name = "as trained" if usual else f"one chain of {stage.segments} segments"
+    return stage.ended.exact[:, -1], name
 
 
 def halting_segments(stage: Stage) -> np.ndarray:

@@ -18,6 +18,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tinyreason.solver import confidence_of
+
 Choose = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
@@ -56,7 +58,7 @@ def vote(
     """The most frequent answer. Among equals the one of the larger sum of confidences,
     sigmoid(halt); then the earliest.
     """
-    sure = 0.5 * (1 + np.tanh(0.5 * halt.astype(np.float64)))
+    sure = confidence_of(halt.astype(np.float64))
     taken = np.zeros(len(answers), np.int64)
     for n, row in enumerate(answers):
         _, first, group = np.unique(row, axis=0, return_index=True, return_inverse=True)
