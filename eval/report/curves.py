@@ -21,9 +21,12 @@ def curve(lines: Sequence[dict[str, Any]], *keys: str) -> Curve:
 
 
 def segments_of(found: dict[str, Any]) -> Curve:
-    """Accuracy after each segment, counted from 1, in the metrics of some puzzles."""
+    """Accuracy after each segment, counted from 1, in the metrics of some puzzles; empty for one
+    segment alone, which is no curve.
+    """
     values = found.get("exact_by_segment")
-    values = [float(one) for one in values] if isinstance(values, list) else []
+    several = isinstance(values, list) and len(values) > 1
+    values = [float(one) for one in values] if several else []
     return {"step": list(range(1, len(values) + 1)), "exact": values}
 
 
