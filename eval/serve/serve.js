@@ -85,8 +85,7 @@ function move(down, right) {
 
 editor.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || !choices().length) return;
-  const arrows = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
-  if (event.key in arrows) move(...arrows[event.key]);
+  if (event.key in ARROWS) move(...ARROWS[event.key]);
   else if (event.key === "Enter") solve(true);
   else {
     let token = tokenOf(event.key);
@@ -99,9 +98,7 @@ editor.addEventListener("keydown", (event) => {
 
 editor.addEventListener("click", (event) => {
   if (!choices().length) return;
-  const frame = editor.firstChild.getBoundingClientRect(), { rows, columns } = size();
-  const row = Math.floor(((event.clientY - frame.top) / frame.height) * rows);
-  const column = Math.floor(((event.clientX - frame.left) / frame.width) * columns);
+  const { rows, columns } = size(), [row, column] = cellAt(editor, event, { rows, columns });
   cursor = Math.min(row, rows - 1) * task.columns + Math.min(column, columns - 1);
   if (task.rules === "maze") put(cursor, tool ?? (tokens[cursor] === WALL ? 2 : WALL));
   else if (tool !== null) put(cursor, tool);

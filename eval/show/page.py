@@ -7,7 +7,7 @@ from eval import page
 
 HERE = Path(__file__).parent
 STYLE = (HERE / "viewer.css").read_text(encoding="utf-8")
-VIEWER = (HERE / "viewer.js").read_text(encoding="utf-8")
+VIEWER = "\n".join((HERE / f"{n}.js").read_text(encoding="utf-8") for n in ("board", "viewer"))
 BEGIN = """
 view(document.getElementById("viewer"), JSON.parse(document.getElementById("trace").textContent));
 document.querySelector(".controls input").focus({ preventScroll: true });
