@@ -121,7 +121,7 @@ def scheme_of(name: str) -> GradientConfig:
 
 def curve(run: Path) -> dict[str, list[float]]:
     """Training loss of a finished run against the FLOPs that it had cost by then."""
-    lines, config = read_run(run).losses, typed(Config, read_config(run))
+    lines, config = read_run(run).log.of("train"), typed(Config, read_config(run))
     dtype = DTYPES["float32"]  # no part of FLOPs
     one = estimate(config, facts_of(config.task), dtype)
     step = sum(one.flops_of(config.batch).values())

@@ -2,11 +2,11 @@
 
 import platform
 import sys
-from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 import torch
 
+from tinyreason import __version__
 from tinyreason.run.deterministic import repeats
 
 
@@ -33,15 +33,7 @@ def machine_of(device: torch.device) -> dict:
 
 def versions() -> dict[str, str]:
     """For results and exports: ours too, which may change without changing a number."""
-    return libraries() | {"tinyreason": own_version()}
-
-
-def own_version() -> str:
-    """As it was installed."""
-    try:
-        return version("tinyreason")
-    except PackageNotFoundError:
-        return "not installed"
+    return libraries() | {"tinyreason": __version__}
 
 
 def libraries() -> dict[str, str]:
