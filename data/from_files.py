@@ -85,11 +85,11 @@ class FromFiles(Task):
         """From here on, puzzles are those of a model."""
         self.examined, (self.facts, self.notation) = True, like
 
-    def answer_of(self, question: np.ndarray, effort: int) -> np.ndarray | None:
-        """(S,) tokens of the only right answer to the tokens `question` (S,); None where there is
-        not exactly one, none was found among `effort` positions, or there is no rule to find it by.
+    def answer_of(self, question: np.ndarray, effort: int) -> tuple[np.ndarray | None, str]:
+        """(S,) tokens of the only right answer to the tokens `question` (S,), looked for among
+        `effort` positions; or None, and why it is not known.
         """
-        return None
+        return None, "there are no rules to find it by"
 
     def made(self, seed: int) -> Rows:
         """One new puzzle. Raises UserError where none can be made."""

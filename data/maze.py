@@ -135,11 +135,13 @@ class Maze(FromFiles):
         turned = (gathered(cells, table) for cells in (rows.inputs, rows.labels))
         return Rows(*turned, rows.puzzle_ids)
 
-    def answer_of(self, question: np.ndarray, effort: int) -> np.ndarray | None:
+    def answer_of(self, question: np.ndarray, effort: int) -> tuple[np.ndarray | None, str]:
         read = Read(Path("maze"), np.zeros(1, int), question[None], np.zeros_like(question[None]))
         grid, alphabet = self.facts.grid, self.notation.alphabet
         read, several = maze_files.judged(read, grid, alphabet, Picked("skip"))
-        return read.labels[0] if len(read.rows) and not several[0] else None
+        if not len(read.rows):
+            return None, "it is no maze"
+        return (None, "several shortest paths") if several[0] else (read.labels[0], "")
 
     def made(self, seed: int) -> Rows:
         if self.facts.grid[0] != self.facts.grid[1]:

@@ -137,9 +137,13 @@ class Sudoku(FromFiles):
         drawn = symmetry.draw(len(rows.inputs), self.facts.grid[0], rng, self.facts.box)
         return Rows(drawn.apply(rows.inputs), drawn.apply(rows.labels), rows.puzzle_ids)
 
-    def answer_of(self, question: np.ndarray, effort: int) -> np.ndarray | None:
+    def answer_of(self, question: np.ndarray, effort: int) -> tuple[np.ndarray | None, str]:
         found = sudoku_files.solutions(question, self.facts.box, 2, effort)
-        return found[0] if found is not None and len(found) == 1 else None
+        if found is None:
+            return None, "it is too hard to find"
+        if not found:
+            return None, "it has no solution"
+        return (found[0], "") if len(found) == 1 else (None, "it has several solutions")
 
     def made(self, seed: int) -> Rows:
         side, rng = self.facts.grid[0], np.random.Generator(np.random.PCG64(seed))

@@ -240,12 +240,14 @@ def main(words: list[str]) -> None:
         raise UserError(
             f"{'unknown option ' + min(unknown) if unknown else 'no runs given'}; usage: {USAGE}"
         )
-    try:
-        if "out" in options:
-            Path(options["out"]).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"out={options['out']}: {error.strerror}") from None
     out = Path(options["out"]) if "out" in options else None
+    for path in paths:
+        read_run(path)  # what is wrong is said before a folder is made
+    try:
+        if out:
+            out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"out={out}: {error.strerror}") from None
     if out:
         refuse_foreign(out / "compare.html")
     compare(paths, options.get("by"), out, " ".join(["python -m eval.compare", *words]))

@@ -35,7 +35,7 @@ STONE, GREEN = "#3a3e46", "#1a7431"
 ARC = ("#000000", "#0074d9", "#ff4136", "#2ecc40", "#ffdc00")
 ARC += ("#aaaaaa", "#f012be", "#ff851b", "#7fdbff", "#870c25")
 BLACK = 2  # the token of ARC's colour 0
-LEAST = 0.15  # of an ARC colour that is not sure at all
+SHRINK = 0.35  # of a cell, at each side of an ARC colour that is not sure at all
 
 
 @dataclass
@@ -237,12 +237,12 @@ def maze_cells(paper: Paper, grid: Grid) -> None:
 
 
 def arc_cells(paper: Paper, grid: Grid) -> None:
-    """Colours, greyer where the model is less sure; cells beside the grid are empty."""
+    """Colours, smaller where the model is less sure; cells beside the grid are empty."""
     for row, column, i in paper.cells():
         token = int(grid.tokens[i])
         if BLACK <= token < BLACK + len(ARC):
-            share = LEAST + (1 - LEAST) * float(grid.shade[i])
-            paper.fill(row, column, mixed(share, ARC[token - BLACK], LINE))
+            inset = SHRINK * (1 - float(grid.shade[i]))
+            paper.fill(row, column, ARC[token - BLACK], inset)
     paper.rule(1, 1, SOFT, 0.03)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tinyreason.errors import UserError
 from tinyreason.exits import cells_of
 from tinyreason.noise import Noise, PuzzleNoise
 from tinyreason.puzzle import Batch, Facts, Rows
@@ -24,6 +25,7 @@ from tinyreason.solver import STRIDE, Solver, confidence_of, nobody
 
 # the state at the start of segment k (from 0), and noise of its own -> the state to begin with
 Disturb = Callable[[NamedTuple, int, Noise], NamedTuple]
+MOST_ANSWERS = 2 << 30  # cells of all answers, a byte each
 OWN = -1  # the number of that noise, which no recursion has
 
 
@@ -71,6 +73,7 @@ def follow(
     Undisturbed, the last answers are those of `solver(rows, facts)` without halting. `done` hears
     how many more puzzles are finished.
     """
+    refuse_large(solver, rows)
     solver.model.eval()
     parts = []
     for first in range(0, len(rows.inputs), solver.batch):
@@ -81,6 +84,14 @@ def follow(
         done(len(batch))
     solver.model.train()
     return Trajectories.joined(parts)
+
+
+def refuse_large(solver: Solver, rows: Rows) -> None:
+    """Raises UserError for more answers than can be held."""
+    count, cells = rows.inputs.shape
+    if count * cells * solver.segments > MOST_ANSWERS:
+        told = f"{count:,} puzzles x {solver.segments:,} segments are too many to keep"
+        raise UserError(f"{told}; use fewer segments= or max_puzzles=")
 
 
 def of_batch(

@@ -180,7 +180,7 @@ def test_a_body_without_a_length_is_cut_off(client):
     part = b"2000\r\n" + b" " * 0x2000 + b"\r\n"
     with socket.create_connection(("127.0.0.1", client.port)) as one:
         one.settimeout(30)
-        one.sendall(head + 9 * part)  # more would meet a closed door
+        one.sendall(head + 9 * part + b"0\r\n\r\n")
         assert one.recv(100).startswith(b"HTTP/1.1 413")
 
 
@@ -252,6 +252,23 @@ def test_a_request_that_does_not_come_is_not_waited_for(answers, monkeypatch):
             one.settimeout(30)
             assert one.recv(1) == b""
             one.close()
+
+
+def test_more_connections_than_there_is_room_for_get_429(answers, monkeypatch):
+    monkeypatch.setattr("eval.serve.connection.MOST", 5)
+    with serving(answers) as client:
+        idle = [socket.create_connection(("127.0.0.1", client.port)) for _ in range(5)]
+        time.sleep(0.2)
+        assert client.get("/").status_code == 429
+        for one in idle:
+            one.close()
+        time.sleep(0.2)
+        assert client.get("/").status_code == 200
+
+
+def test_a_large_body_hears_why_it_is_refused(client):
+    content = " " * (10 << 20)
+    assert client.post("/solve", content=content, headers=JSON).status_code == 413
 
 
 @pytest.mark.parametrize("sent", [b"\x16\x03\x01\x00", b"GET / HTTP/9.9\r\n\r\n", b"\r\n" * 3000])

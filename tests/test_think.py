@@ -545,3 +545,13 @@ def test_a_task_of_ones_own_has_no_symmetries_and_all_else(tmp_path, monkeypatch
     assert "no symmetry" in refusal(think.main, words(run, method="symmetries", chains=2))
     think.main(words(run, method="noise", chains=2))
     assert "| 2 |" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("key", ["json", "answers", "out"])
+def test_nothing_is_overwritten(runs, tmp_path, key):
+    mine = tmp_path / ("think-noise.json" if key == "out" else "mine")
+    mine.write_text("precious")
+    given = {key: str(tmp_path if key == "out" else mine), "method": "noise", "select": "vote"}
+    line = refusal(think.main, words(runs / "trm", chains=2, **given))
+    assert "is there already; name another" in line
+    assert mine.read_text() == "precious"

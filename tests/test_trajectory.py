@@ -17,6 +17,7 @@ from tests.test_grid import TABLE
 from tests.test_maze_files import forms, texts, written
 from tests.test_table import refusal
 from tests.test_zoo import QUICK, trainer_of
+from tinyreason.errors import UserError
 from tinyreason.models.base import LoopState
 from tinyreason.puzzle import Rows
 from tinyreason.recursion import Depth
@@ -101,6 +102,12 @@ def test_noise_is_that_of_the_puzzle_and_the_segment():
         assert torch.equal(two, five)
         assert len(two.flatten().unique()) > 0.99 * two.numel()
     assert not torch.equal(drawn[5][0][0], drawn[5][1][0])
+
+
+def test_more_answers_than_can_be_held_are_refused():
+    solver, rows, facts = solver_of("trm", segments=1 << 30)
+    with pytest.raises(UserError, match="use fewer segments= or max_puzzles="):
+        follow(solver, rows, facts)
 
 
 def test_finished_puzzles_are_told():

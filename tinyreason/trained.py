@@ -40,6 +40,7 @@ from tinyreason.solutions import Solutions, as_puzzles, named
 from tinyreason.solver import Solver, nobody
 
 CPU = torch.device("cpu")
+MOST_SEGMENTS = 1 << 16  # of an evaluation
 
 
 @dataclass
@@ -121,6 +122,8 @@ class Trained:
         config = self.config
         if config.model.one_segment and (segments or 1) > 1:
             raise UserError(f"model.name={config.model.name} takes one segment; use segments=1")
+        if (segments or 1) > MOST_SEGMENTS:
+            raise UserError(f"segments={segments}: {MOST_SEGMENTS:,} is the most")
         halting, gradient = make_halting(config.halting), self.gradient()
         exit = exit or ExitConfig(
             config.eval.exit, config.eval.exit_threshold, config.eval.exit_pool

@@ -81,7 +81,7 @@ def curves(runs: Sequence[Seen], names: list[str]) -> list[str]:
         of_log(runs, "Learning rate", "lr"),
         of_log(runs, "Gradient norm", "grad_norm", from_zero=True),
         chart("Seconds a step", lines_of(paces(runs), "seconds"), "step", from_zero=True),
-        of_log(runs, "Segments until a puzzle leaves", "segments", from_zero=True),
+        stays(runs),
         chart("Steps against seconds", clocks(runs), "seconds"),
     ]
     if not any(charts):
@@ -98,6 +98,13 @@ def of_log(runs: Sequence[Seen], title: str, key: str, from_zero: bool = False) 
     """A value of the lines about training against steps."""
     found = [curve(run.log.of("train"), key) for run in runs]
     return chart(title, lines_of(found, key), "step", from_zero=from_zero)
+
+
+def stays(runs: Sequence[Seen]) -> str:
+    """How long puzzles stayed, where some left."""
+    left = [[line for line in run.log.of("train") if line.get("puzzles")] for run in runs]
+    lines = lines_of([curve(some, "segments") for some in left], "segments")
+    return chart("Segments until a puzzle leaves", lines, "step", from_zero=True)
 
 
 def accuracy(runs: Sequence[Seen]) -> str:

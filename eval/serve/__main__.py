@@ -4,6 +4,7 @@ A page on this machine where a puzzle is typed, pasted, drawn or made, and solve
 deeper than trained if you like. Stop it with Ctrl-C.
 """
 
+import errno
 import socket
 from dataclasses import dataclass
 
@@ -52,8 +53,20 @@ def main(words: DictConfig) -> None:
     say(f"http://{f'[{name}]' if ':' in name else name}:{port}/ (stop with Ctrl-C)")
     try:
         server_of(application(answers, options.host, port)).run(sockets=[bound])
+    except KeyboardInterrupt:  # how it is meant to be stopped
+        say("stopped")
     finally:
         bound.close()
+
+
+def advice(error: OSError | UnicodeError) -> str:
+    """What is wrong with an address, and what to do."""
+    why = getattr(error, "strerror", None) or "no such address"
+    if getattr(error, "errno", None) == errno.EADDRINUSE:
+        return f"{why}; use port=0 for a free one"
+    if getattr(error, "errno", None) == errno.EACCES:
+        return f"{why}; use a port from 1024"
+    return f"{why}; use host=127.0.0.1, or an address of this machine"
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -65,8 +78,7 @@ def bind(host: str, port: int) -> socket.socket:
         found.bind((host, port))
     except (OSError, UnicodeError) as error:
         found.close()
-        why = getattr(error, "strerror", None) or "no such address"
-        raise UserError(f"host={host} port={port}: {why}; use port=0 for a free one") from None
+        raise UserError(f"host={host} port={port}: {advice(error)}") from None
     return found
 
 

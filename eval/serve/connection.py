@@ -11,6 +11,8 @@ from eval.serve.limits import Guarded
 
 HEAD_SECONDS = 10  # until the head of a request is there
 MOST = 256  # connections at once
+FULL = b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 10\r\nContent-Length: 0\r\n"
+FULL += b"Connection: close\r\n\r\n"
 
 
 class Impatient(H11Protocol):
@@ -18,6 +20,10 @@ class Impatient(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
+        if len(self.connections) > MOST:
+            transport.write(FULL)
+            transport.close()
+            return
         self.loop.call_later(HEAD_SECONDS, self.give_up)
 
     def give_up(self) -> None:
@@ -30,8 +36,7 @@ def server_of(app: Guarded) -> Server:
     config = Config(
         app,
         http=Impatient,
-        log_level="warning",
-        limit_concurrency=MOST,
+        log_level="error",
         timeout_graceful_shutdown=2,
         server_header=False,
         ws="none",

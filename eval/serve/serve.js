@@ -66,7 +66,7 @@ editor.setAttribute("aria-roledescription", "puzzle editor");
 part("editor").append(editor);
 
 function paint() {
-  const shade = tokens.map(() => 0);
+  const shade = tokens.map(() => 1000);
   const look = { question: tokens, tokens, shade, cursor: choices().length ? cursor : null };
   editor.replaceChildren(board(task, size(), look));
   const row = Math.floor(cursor / task.columns) + 1, column = (cursor % task.columns) + 1;
@@ -138,11 +138,19 @@ async function post(path, question) {
   return found;
 }
 
+function parsed(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new Error('this is no JSON; paste a task as {"train": [...], "test": [...]}, or rows');
+  }
+}
+
 // What is asked: what was pasted, or else the cells of the editor.
 function puzzle() {
   const text = part("paste").value;
   if (task.rules === "arc") {
-    if (text.trim()) pasted = JSON.parse(text);
+    if (text.trim()) pasted = parsed(text);
     if (pasted === null) throw new Error("paste the JSON of an ARC task");
     return pasted;
   }
@@ -160,6 +168,7 @@ function puzzle() {
 async function solve(watch) {
   const mine = ++asked, text = part("paste").value;
   part("problem").textContent = "";
+  part("notes").textContent = "";
   part("solve").disabled = true;
   try {
     if (watch) last = puzzle();
@@ -181,8 +190,7 @@ async function solve(watch) {
     }
     if (watch) part("solved").scrollIntoView({ block: "nearest" });
     demonstrations(question.puzzle);
-    const notes = trace.notes.map((note) => `${note}. `).join("");
-    part("problem").textContent = notes;
+    part("notes").textContent = trace.notes.join("; ");
   } catch (error) {
     if (mine === asked) part("problem").textContent = error.message;
   } finally {
@@ -231,6 +239,7 @@ function load() {
 }
 
 function forget() {
+  part("notes").textContent = "";
   changed();
   if (viewer) viewer.stop();
   viewer = null;

@@ -93,9 +93,16 @@ def refuse_others_files(out: Path) -> None:
         raise UserError(f"out={out}: a file; name a folder")
     if not out.is_dir() or not any(out.iterdir()):
         return
-    ours = (out / JSON).is_file() and read_object(out / JSON).get("format") == FORMAT
-    if not ours:
+    if not is_ours(out / JSON):
         raise UserError(f"out={out}: not empty, and not from this command; name another folder")
+
+
+def is_ours(path: Path) -> bool:
+    """A trace of this command."""
+    try:
+        return path.is_file() and read_object(path).get("format") == FORMAT
+    except UserError:
+        return False
 
 
 def still(found: dict[str, Any], rules: Rules) -> bytes:

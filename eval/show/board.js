@@ -7,7 +7,7 @@ const ARC = ["#000000", "#0074d9", "#ff4136", "#2ecc40", "#ffdc00",
 const WALL = 1, START = 3, GOAL = 4, PATH = 5; // tokens of a maze
 const BLACK = 2; // the token of ARC's colour 0
 const CELL = 10; // units of a drawing
-const LEAST = 0.15; // of an ARC colour that is not sure at all
+const SHRINK = 0.35; // of a cell, at each side of an ARC colour that is not sure at all
 
 function make(name, attributes = {}, ...children) {
   const element = document.createElement(name);
@@ -159,9 +159,8 @@ function arcCells({ svg, size, look, each, square }) {
   each((row, column, i) => {
     const colour = ARC[look.tokens[i] - BLACK];
     if (!colour) return null;
-    const mark = square(row, column, "colour");
+    const mark = square(row, column, "colour", (1 - look.shade[i] / 1000) * SHRINK * CELL);
     mark.style.fill = colour;
-    mark.style.opacity = LEAST + (1 - LEAST) * (look.shade[i] / 1000);
     return mark;
   });
   lines(svg, size, 1, 1, "thin");

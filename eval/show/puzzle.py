@@ -16,7 +16,6 @@ from tinyreason.rules import Rules
 from tinyreason.trained import Trained
 
 EFFORT = 100_000  # positions of a search for the right answer
-NO_TRUTH = "its right answer is not known: there is none, or several, or it is too hard to find"
 
 
 @dataclass
@@ -68,11 +67,11 @@ def typed(trained: Trained, question: np.ndarray, effort: int = EFFORT) -> Shown
     with so much `effort` at most.
     """
     task = like(trained)
-    known = task.answer_of(question, effort) if task else None
+    known, why = task.answer_of(question, effort) if task else (None, "")
     blank = trained.config.facts.blank_identifier_id
     labels = np.zeros_like(question) if known is None else known
     rows = Rows(question[None], labels[None], np.full(1, blank, np.int32))
-    notes = [] if known is not None or task is None else [NO_TRUTH]
+    notes = [f"its right answer is not known: {why}"] if why else []
     return Shown(trained.rules, rows, 0, "puzzle", notes)
 
 

@@ -135,7 +135,8 @@ def refuse_large(solver: Solver, cells: int) -> None:
     """Raises UserError for more steps than can be kept, or looked at."""
     steps = solver.segments * solver.depth.total // (solver.model.config.cycle or 1)
     if steps > MOST_STEPS or steps * cells * solver.model.config.width > MOST_NUMBERS:
-        raise UserError(f"{steps:,} recursions are too many to show; use fewer segments=")
+        fewer = "use fewer segments= or recursions="
+        raise UserError(f"{steps:,} steps are too many to show; {fewer}")
 
 
 @torch.no_grad()

@@ -124,8 +124,11 @@ function chancesOf(task, step, cell) {
 function keysOf(trace) {
   const wrong = trace.truth ? ", red outlines are wrong" : "";
   const shares = trace.explained.map(percent).join(" and ");
-  return "Arrow keys move the slider, Page Up and Page Down by a segment. On the grid they move "
-    + `the cursor, whose cell is explained below it. Amber corners have changed${wrong}; the bluer, `
+  const cycle = trace.steps[0].recursion;
+  const steps = cycle > 1 ? `A step is a cycle of ${cycle} recursions: what is read changes at its `
+    + "end alone. " : "";
+  return `${steps}Arrow keys move the slider, Page Up goes on by a segment, Page Down back. On the `
+    + `grid they move the cursor, whose cell is explained below it. Amber corners have changed${wrong}; the bluer, `
     + "the surer. The latent's path begins at the ring and is seen on its two principal axes, which "
     + `have ${shares} of its variance.`;
 }

@@ -118,6 +118,17 @@ def save(found: dict, options: ThinkConfig, out: Path | None) -> None:
         say(f"{written}; {reason}")
 
 
+def refuse_taken(options: ThinkConfig, out: Path | None) -> None:
+    """Raises UserError for a file that is there already."""
+    named = {"json": options.json, "answers": options.answers}
+    found = [(key, Path(path)) for key, path in named.items() if path]
+    if out:
+        found += [("out", out / f"think-{options.method}.{kind}") for kind in ("json", "png")]
+    for key, path in found:
+        if path.exists():
+            raise UserError(f"{key}=: {path} is there already; name another, or move it away")
+
+
 def folder(name: str | None) -> Path | None:
     """That of `out=`, made now rather than after the work. Raises UserError."""
     if name is None:
@@ -135,6 +146,7 @@ def main(words: DictConfig) -> None:
     out = folder(options.out)
     answers = writable("answers", options.answers)
     writable("json", options.json)
+    refuse_taken(options, out)
     device = pick_device(options.device)
     trained = open_run(options.run, options.checkpoint, options.weights, device)
     usual = trained.trained_segments
