@@ -268,6 +268,7 @@ def solver_of(trainer: Trainer, config: Config) -> Solver:
         batch=options.batch,
         device=trainer.device,
         exit=make_exit(exit, trainer.halting),
+        confidence=options.confidence,
     )
 
 

@@ -85,6 +85,7 @@ class SolveConfig:
     threshold: float | None
     pool: str | None
     halt: bool | None
+    confidence: float | None
     batch: int | None
     votes: int | None
     device: str

@@ -27,6 +27,7 @@ from tinyreason.device import pick_device
 from tinyreason.errors import UserError
 from tinyreason.exits import ExitConfig
 from tinyreason.exported import Exported
+from tinyreason.options import check_value
 from tinyreason.run.console import say
 from tinyreason.solver import Attempt, Solver
 from tinyreason.trained import Trained
@@ -74,7 +75,7 @@ def solver_of(trained: Trained, options: SolveConfig) -> Solver:
     stated = trained.config.model.recursions
     if options.recursions not in (None, stated):
         say(f"note: {options.recursions} recursions a segment; it was trained with {stated}")
-    return trained.solver(*how, exit)
+    return trained.solver(*how, exit, options.confidence)
 
 
 def unseen(found: dict, examined: Examined) -> dict:
@@ -111,6 +112,7 @@ def main(words: DictConfig) -> None:
     options = typed(SolveConfig, words)
     at_least(1, batch=options.batch, segments=options.segments, max_puzzles=options.max_puzzles)
     at_least(0, threshold=options.threshold)
+    check_value("confidence", options.confidence, False, 0, 1, (), None)
     at_least(1, starts=options.starts, recursions=options.recursions)
     out = Path(options.json) if options.json else None
     for key in ("json", "answers"):

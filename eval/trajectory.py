@@ -116,7 +116,7 @@ def of_batch(
         columns = (
             read.answer.to(torch.uint8),
             read.halt[:, 0].float(),
-            solver.halting.wants(read),
+            solver.finished(read),
             left,
             moved.float().norm(dim=-1).mean(-1),
         )

@@ -1,6 +1,8 @@
 """Evaluation: arithmetic against hand-made answers, halting against full runs, comparisons."""
 
 import json
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,9 +15,11 @@ from data.sudoku import Sudoku
 from eval import compare
 from eval.score import brief, metrics, solve
 from tests import tiny
+from tinyreason import earlier
 from tinyreason.errors import UserError
 from tinyreason.halting import HaltingConfig, make_halting
 from tinyreason.models import MODELS, State
+from tinyreason.models.base import Read
 from tinyreason.models.trm import TRM
 from tinyreason.noise import Noise
 from tinyreason.puzzle import Batch, Rows
@@ -150,6 +154,32 @@ def test_halting_takes_the_answer_at_the_segment_where_the_head_first_wants_to(t
         until = solver(task, False, segments=int(k) + 1)(rows, task.facts)
         assert (halted.answers[n] == until.answers[n]).all()
         assert halted.halt_logits[n] == pytest.approx(until.halt_logits[n], rel=1e-5)
+
+
+def test_a_head_is_believed_from_a_confidence_on():
+    """sigmoid(2) = 0.88, sigmoid(3) = 0.953; the rule alone says so from 0 on."""
+    read = Read(torch.zeros(4, 1, 2), torch.tensor([[-1.0, 0], [1, 0], [2, 0], [3, 0]]))
+    one = SimpleNamespace(halting=make_halting(HaltingConfig("correctness", 6, 0.0, 0.5)))
+    for confidence, expected in ((None, "0111"), (0.5, "0111"), (0.88, "0011"), (0.95, "0001")):
+        one.confidence = confidence
+        found = Solver.finished(one, read)
+        assert "".join("01"[int(x)] for x in found) == expected
+    one.halting = make_halting(HaltingConfig("q_learning", 6, 0.0, 0.5))
+    read.halt[3, 1] = 4.0  # to go on is worth more
+    assert not Solver.finished(one, read).any()
+
+
+def test_more_confidence_is_more_segments_and_what_earlier_versions_did_is_none(task, splits):
+    rows = splits["test"].rows()
+    taken = [
+        replace(solver(task, True), confidence=one)(rows, task.facts).segments
+        for one in (None, 0.9, 1.0)
+    ]
+    assert (taken[0] <= taken[1]).all()
+    assert (taken[1] <= taken[2]).all()
+    assert taken[0].sum() < taken[2].sum() == 6 * len(rows.inputs)
+    assert earlier.options({"eval": {"halt": True}})["eval"]["confidence"] is None
+    assert tiny.config("task=sudoku").eval.confidence == 0.95
 
 
 @pytest.mark.parametrize("halt", [False, True])

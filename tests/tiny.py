@@ -44,7 +44,7 @@ MODEL = {
     "dtype": "float32",
 }
 # what `eval.solve` may be asked of the recursion
-EXIT_OPTIONS = ("recursions", "starts", "exit", "threshold", "pool")
+EXIT_OPTIONS = ("recursions", "starts", "exit", "threshold", "pool", "confidence")
 CYCLES = {"H_cycles": 2, "L_cycles": 2}
 FULL = make_gradient(GradientConfig("full"), None)
 

@@ -38,7 +38,8 @@ SEARCHES = {  # of gradient=phantom and implicit, since 0.4
 }
 ADDED_TO_DEPTHS = {"poisson": {"ramp": 0}}
 FILES = {"ambiguous": "drop", "bad": "refuse", "columns": None}  # of tasks, since 0.3
-EXIT = {"exit": "none", "exit_threshold": None, "exit_pool": "mean"}  # of `eval`, since 0.4
+# of `eval`, since 0.4; `confidence` since 0.5
+EXIT = {"exit": "none", "exit_threshold": None, "exit_pool": "mean", "confidence": None}
 ADDED_TO_TASKS = {
     "sudoku": FILES | {"box": None, "min_rating": None, "max_rating": None},
     "maze": FILES | {"alphabet": None, "grid": None},

@@ -31,6 +31,8 @@ class EvalConfig(Options):
     puzzles: int | None = option(least=1)  # at most so many; None: all
     segments: int | None = option(least=1, shared_most=4096)  # None: as many as in training
     halt: bool
+    # of the halting head, from which on it is believed; None: where the halting rule says so
+    confidence: float | None = option(least=0, most=1)
     batch: int = option(least=1, shared_most=1 << 20)
     votes: int = option(least=0, shared_most=1 << 20)
     exit: str = option(choices=("none", *EXITS))  # where a puzzle may leave the recursion
@@ -139,6 +141,7 @@ class Solver:
     batch: int
     device: torch.device
     exit: Exit | None = None
+    confidence: float | None = None  # see EvalConfig
     start: int = 0  # of those that a model draws: another number, other random numbers
 
     @torch.no_grad()
@@ -165,7 +168,7 @@ class Solver:
                 trace = segment(self.model, carry, self.depth, self.gradient, noise)
             carry = carry.advance(trace.state)
             read = trace.reads[-1]
-            wants = self.halting.wants(read)
+            wants = self.finished(read)
             self.record(results, slots, carry, read, wants)
             self.record_moves(results, slots, before, read.logits)
             before = read.logits
@@ -176,6 +179,17 @@ class Solver:
                 carry = replace(carry, halted=free).refill(self.upload(rows, facts, slots.puzzles))
         self.model.train()
         return results
+
+    def finished(self, read: Read) -> Tensor:
+        """(B,) bool: the head says that the puzzle is finished, and is sure of it.
+
+        What it is trained for, and where a puzzle leaves its slot in training, is one half: right
+        for learning, too early for an answer.
+        """
+        said = self.halting.wants(read)
+        if self.confidence is None:
+            return said
+        return said & (read.halt[:, 0].sigmoid() >= self.confidence)
 
     def watched(
         self, carry: Carry, noise: PuzzleNoise, watch: Watch, slots: Slots, results: Attempt

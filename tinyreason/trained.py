@@ -115,6 +115,7 @@ class Trained:
         batch: int | None = None,
         recursions: int | None = None,
         exit: ExitConfig | None = None,
+        confidence: float | None = None,
     ) -> Solver:
         """How it is examined; None: as it was while training. Raises UserError for an exit that the
         model does not have.
@@ -135,6 +136,7 @@ class Trained:
             gradient=gradient,
             halting=halting,
             exit=make_exit(exit, halting),
+            confidence=config.eval.confidence if confidence is None else confidence,
             segments=segments or config.eval.segments or config.halting.segments,
             halt=config.eval.halt if halt is None else halt,
             batch=batch or config.eval.batch,

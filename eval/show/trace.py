@@ -14,7 +14,8 @@ A step is a whole recursion: in TRM and HRM a cycle, since what is read changes 
 `segment` counts from 1, `recursion` within it. Probabilities are whole numbers per thousand: `sure`
 of the answer, `others` of the next tokens of cells that are not certain, `shade` of a maze that the
 cell is on the path, elsewhere as `sure`. `halt` is the halting head's probability (null if it was
-not trained), `finished` what the halting rule makes of it. `residual` is |f(z) - z| / |f(z)| of the
+not trained), `finished` whether an evaluation that
+halts would stop there. `residual` is |f(z) - z| / |f(z)| of the
 latent that is read. `at` is that latent on the two principal axes of its own path, which begins at
 `start`; `explained` is the variance on each. `tokens` has a character for each token.
 
@@ -188,7 +189,7 @@ def step(seen: Seen, at: list[float], solver: Solver, asked: Asked) -> dict[str,
         "shade": per_thousand(chances[:, PATH]) if maze else sure,
         "others": others(chances, answer[0]),
         "halt": None if halt is None or math.isnan(halt) else round(halt, 4),
-        "finished": bool(solver.halting.wants(read)[0]),
+        "finished": bool(solver.finished(read)[0]),
         "residual": round(seen.residual, 5) if math.isfinite(seen.residual) else None,
         "at": at,
         "checks": {
