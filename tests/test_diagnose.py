@@ -104,6 +104,17 @@ def test_where_it_first_halts():
 # ---- over the segments
 
 
+def test_stopping_at_a_confidence_by_hand():
+    """Three puzzles: sure and right at once, sure at the second segment, never."""
+    sure = np.array([[0.96, 0.96, 0.96], [0.6, 0.96, 0.99], [0.1, 0.2, 0.3]])
+    exact = bools("111", "011", "001")
+    rows = {row["confidence"]: row for row in measures.stopping(sure, exact)}
+    assert (rows[0.5]["exact"], rows[0.5]["segments"]) == pytest.approx((2 / 3, 5 / 3))
+    assert rows[0.95] == {"confidence": 0.95, "exact": 1.0, "segments": 2.0}
+    assert rows[0.98] == {"confidence": 0.98, "exact": 1.0, "segments": 3.0}
+    assert rows[None] == {"confidence": None, "exact": 1.0, "segments": 3.0}
+
+
 def test_ever_solved_and_solved_now():
     exact = bools("0100", "0011", "0000", "1111")
     ever = curves.ever_solved(exact)

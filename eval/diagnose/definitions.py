@@ -93,6 +93,12 @@ DEFINITIONS: dict[str, tuple[Definition, ...]] = {
             "logs of sic; " + TRM,
         ),
         Definition(
+            "stopping at a confidence",
+            "exact accuracy and mean segments where the answer is taken at the first segment whose "
+            "c is at least so much, else at the last trained one; eval.confidence is such a number",
+            OWN,
+        ),
+        Definition(
             "false accepts",
             "puzzles that the head calls finished with a wrong answer, of those that it calls "
             "finished, at the first such segment",

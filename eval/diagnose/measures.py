@@ -9,6 +9,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 BINS = 10
+CONFIDENCES = (0.5, 0.8, 0.9, 0.95, 0.97, 0.98)  # from which on a head may be believed
 GUESSES = ((0, 0), (1, 2), (3, 10), (11, 50), (51, None))  # as chenglou's tables
 
 
@@ -79,6 +80,20 @@ def first_halts(wants: np.ndarray, exact: np.ndarray) -> dict:
         "false_accept_rate": false / int(said.sum()) if said.any() else None,
         "by_segment": rows,
     }
+
+
+def stopping(confidence: np.ndarray, exact: np.ndarray) -> list[dict]:
+    """What it is to take the answer at the first segment whose `confidence` (N, K) is at least that
+    of a row, else at the last; `exact` (N, K) bool. The last row takes all segments.
+    """
+    rows = []
+    each, last = np.arange(len(exact)), exact.shape[1] - 1
+    for wanted in (*CONFIDENCES, None):
+        sure = np.zeros_like(exact) if wanted is None else confidence >= wanted
+        k = np.where(sure.any(1), sure.argmax(1), last)
+        row = {"confidence": wanted, "exact": share(exact[each, k])}
+        rows.append(row | {"segments": float(k.mean() + 1)})
+    return rows
 
 
 # ---- settling

@@ -107,6 +107,11 @@ def halting(found: dict) -> Iterator[str]:
             for row, (key, _) in zip(aurocs(found, "halting"), moments(found["about"]), strict=True)
         ],
     )
+    rows = [
+        [r["confidence"] or "never", percent(r["exact"]), f"{r['segments']:.2f}"]
+        for r in head["stopping"]
+    ]
+    yield page.table(["stopped at confidence", "exact then", "segments"], rows)
     rows = [[r["segment"], r["count"], percent(r["accuracy"])] for r in head["by_segment"]]
     if rows:
         yield page.table(["first halts at", "puzzles", "right then"], rows)

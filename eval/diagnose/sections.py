@@ -53,7 +53,9 @@ def halting(subject: Subject) -> dict:
         bins = measures.reliability(sure[:, k], subject.exact[:, k])
         found[f"bins_{name}"] = bins
         found[f"calibration_error_{name}"] = measures.calibration_error(bins)
-    return found | measures.first_halts(subject.way.wants[:, : subject.at], subject.exact)
+    trained = slice(subject.at)
+    found["stopping"] = measures.stopping(sure[:, trained], subject.exact[:, trained])
+    return found | measures.first_halts(subject.way.wants[:, trained], subject.exact)
 
 
 def settling(subject: Subject) -> dict:

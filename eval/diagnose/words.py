@@ -59,6 +59,11 @@ def halting(report: dict) -> Iterator[str]:
     )
     yield f"a sure halting head finds right answers: AUROC {pair(report, found)}"
     yield f"calibration error of the halting head: {error}"
+    stops = [
+        f"{row['confidence'] or 'never'} {percent(row['exact'])} ({row['segments']:.2f})"
+        for row in found["stopping"]
+    ]
+    yield f"stopped at a confidence of, exact (segments): {', '.join(stops)}"
     if not found["halted"]:
         yield "the head never halts"
         return
