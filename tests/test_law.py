@@ -77,12 +77,12 @@ def test_three_outliers_hardly_move_it_and_least_squares_go_astray():
 @pytest.mark.hostile
 def test_intervals_hold_the_truth_in_nine_of_ten_seeds():
     hits = 0
-    for seed in range(20):
+    for seed in range(10):
         best = fit.fit(Recurrence(), sweep(0.459, NOISE, seed), 0, starts=60)
         thetas = fit.resampled(best, law.cells(best.rows), 100, seed=0)
         low, high = np.percentile(thetas[:, 5], law.INTERVAL)
         hits += low <= 0.459 <= high
-    assert hits >= 18
+    assert hits >= 9
 
 
 @pytest.mark.parametrize(

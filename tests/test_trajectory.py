@@ -60,7 +60,7 @@ def test_so_they_are_where_a_fixed_point_is_looked_for(name, gradient):
     agrees_with_the_solver(*solver_of(name, f"gradient={gradient}"))
 
 
-@pytest.mark.parametrize("name", FEW)
+@pytest.mark.parametrize("name", QUICK)
 def test_a_disturbance_that_changes_nothing_changes_nothing(name):
     solver, rows, facts = solver_of(name)
     plain = follow(solver, rows, facts)
