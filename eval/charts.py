@@ -1,6 +1,7 @@
 """matplotlib, where it is installed: pictures come with the viz extra, numbers without it."""
 
 import io
+import re
 from pathlib import Path
 
 from tinyreason.errors import UserError
@@ -59,7 +60,18 @@ def as_svg(figure) -> str:
     figure.savefig(text, format="svg", transparent=True, metadata=nothing)
     pyplot().close(figure)
     svg = text.getvalue()
-    return svg[svg.index("<svg") :].replace(INK, "currentColor")
+    return inline(svg[svg.index("<svg") :]).replace(INK, "currentColor")
+
+
+def inline(svg: str) -> str:
+    """Less what only a file by itself needs: addresses of standards, and names that would be there
+    twice on a page with several.
+    """
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg)
+    svg = re.sub(r"font-family: [^;\"]*", "font-family: sans-serif", svg)
+    svg = re.sub(r"\s*\n\s*", " ", svg)
+    return re.sub(r'<g id="[a-z0-9.]+_\d+">', "<g>", svg)
 
 
 def save_png(figure, path: Path) -> None:

@@ -34,6 +34,7 @@ from eval.report.log import Log, read_log, read_result
 from eval.statistics import mcnemar as mcnemar_of
 from tinyreason.errors import UserError
 from tinyreason.options import flat
+from tinyreason.run.atomic import write_whole
 from tinyreason.run.folder import read_config
 
 WRITTEN = ("segments", "seconds", "parameters", "exact_accuracy", "solved", "puzzles_sha256")
@@ -205,7 +206,8 @@ def compare(paths: list[Path], by: str | None, out: Path | None, words: str = ""
             f"alone {t['only_b']}: McNemar p = {t['p']:.2g}"
         )
     if out:
-        (out / "compare.json").write_text(json.dumps(report, indent=1) + "\n")
+        make_folder(out)  # here, so that nothing is left behind where a run is refused
+        write_whole(out / "compare.json", (json.dumps(report, indent=1) + "\n").encode())
         written = f"wrote {out / 'compare.json'}"
         try:
             draw(report, arms, out, words)
@@ -213,6 +215,14 @@ def compare(paths: list[Path], by: str | None, out: Path | None, words: str = ""
         except NoPictures as reason:
             print(f"{written}; {reason}")
     return report
+
+
+def make_folder(out: Path) -> None:
+    """Raises UserError where it cannot be."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"out={out}: {error.strerror}") from None
 
 
 def draw(report: dict, arms: dict[str, list[Run]], out: Path, words: str) -> None:
@@ -241,13 +251,6 @@ def main(words: list[str]) -> None:
             f"{'unknown option ' + min(unknown) if unknown else 'no runs given'}; usage: {USAGE}"
         )
     out = Path(options["out"]) if "out" in options else None
-    for path in paths:
-        read_run(path)  # what is wrong is said before a folder is made
-    try:
-        if out:
-            out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"out={out}: {error.strerror}") from None
     if out:
         refuse_foreign(out / "compare.html")
     compare(paths, options.get("by"), out, " ".join(["python -m eval.compare", *words]))

@@ -221,11 +221,16 @@ def model_for(trained: Trained, task: Task, embedding: str) -> RecursiveModel:
     if unknown:
         say(f"note: {len(unknown)} tasks are unknown to this run and get the mean embedding")
     table = model.encoder.puzzles.table
-    fresh = table[1:].mean(0) if len(table) > 1 else table[0]
+    fresh = mean_embedding(table)
     known = torch.from_numpy(np.maximum(rows, 0)).to(table.device)
     missing = torch.from_numpy(rows < 0).to(table.device)
     model.encoder.puzzles.table = torch.where(missing[:, None], fresh, table[known])
     return model
+
+
+def mean_embedding(table: torch.Tensor) -> torch.Tensor:
+    """(D,) for a task that is not known; row 0 of a table (I D) is the blank identifier's."""
+    return table[1:].mean(0) if len(table) > 1 else table[0]
 
 
 def rows_of(trained: Trained, task: ARC) -> tuple[np.ndarray, list[str]]:

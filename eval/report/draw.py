@@ -1,6 +1,5 @@
 """Charts of curves, for pages and as a picture; the names of their lines stand beside them."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
@@ -41,7 +40,7 @@ def chart(
         on_axis(axis, lines, x, share)
         if from_zero:
             axis.set_ylim(bottom=0)
-        return figure(inline(as_svg(drawing)), caption, title)
+        return figure(as_svg(drawing), caption, title)
 
 
 def on_axis(axis, lines: Sequence[Line], x: str, share: bool) -> list:
@@ -105,14 +104,3 @@ STYLE = """
 .legend li { overflow-wrap: anywhere; }
 .row > figure { margin: .3rem 0; min-width: 0; }
 """
-
-
-def inline(svg: str) -> str:
-    """Less what only a file by itself needs: addresses of standards, and names that would be there
-    twice on a page with several.
-    """
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg)
-    svg = re.sub(r"font-family: [^;\"]*", "font-family: sans-serif", svg)
-    svg = re.sub(r"\s*\n\s*", " ", svg)
-    return re.sub(r'<g id="[a-z0-9.]+_\d+">', "<g>", svg)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from data.arc_augment import decode, encode
-from eval.load import Examined, puzzles_for
+from eval.load import Examined, mean_embedding, puzzles_for
 from eval.serve.limits import Refused
 from eval.show import puzzle as puzzles
 from eval.show.puzzle import Shown
@@ -170,8 +170,7 @@ def known_tasks(trained: Trained) -> dict[str, int]:
 def add_mean_embedding(trained: Trained) -> None:
     """A last row, for tasks that the model does not know."""
     embedding = trained.model.encoder.puzzles
-    mean = embedding.table[1:].mean(0, keepdim=True)
-    embedding.table = torch.cat([embedding.table, mean])
+    embedding.table = torch.cat([embedding.table, mean_embedding(embedding.table)[None]])
 
 
 def whole(value: Any, name: str, least: int, most: int) -> int:

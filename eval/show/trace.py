@@ -14,10 +14,10 @@ A step is a whole recursion: in TRM and HRM a cycle, since what is read changes 
 `segment` counts from 1, `recursion` within it. Probabilities are whole numbers per thousand: `sure`
 of the answer, `others` of the next tokens of cells that are not certain, `shade` of a maze that the
 cell is on the path, elsewhere as `sure`. `halt` is the halting head's probability (null if it was
-not trained), `finished` whether an evaluation that
-halts would stop there. `residual` is |f(z) - z| / |f(z)| of the
-latent that is read. `at` is that latent on the two principal axes of its own path, which begins at
-`start`; `explained` is the variance on each. `tokens` has a character for each token.
+not trained), `finished` whether an evaluation that halts would stop there. `residual` is
+|f(z) - z| / |f(z)| of the latent that is read. `at` is that latent on the two principal axes of its
+own path, which begins at `start`; `explained` is the variance on each. `tokens` has a character for
+each token.
 
 S cells, T steps, V tokens.
 """
