@@ -22,6 +22,7 @@ import numpy as np
 from data.arc import ARC
 from data.arc_augment import decode
 from tinyreason.errors import UserError
+from tinyreason.solver import confidence_of
 
 Grid = list[list[int]]
 NOTHING = [[0]]
@@ -74,8 +75,7 @@ def rank(
             f"{len(where)} rows, {len(answers)} answers, {len(halt_logits)} halting logits"
         )
     own = task.undo(np.asarray(answers).astype(np.uint8), where[:, 3])
-    # a sigmoid that cannot overflow
-    sure = 0.5 * (1.0 + np.tanh(0.5 * np.asarray(halt_logits, np.float64)))
+    sure = confidence_of(np.asarray(halt_logits, np.float64))
     ballots: dict[tuple[int, int], dict[bytes, list]] = {}
     for i in np.argsort(
         where[:, 2], kind="stable"

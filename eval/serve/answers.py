@@ -19,6 +19,7 @@ from eval.serve.limits import Refused
 from eval.show import puzzle as puzzles
 from eval.show.puzzle import Shown
 from eval.show.trace import described, trace, trained_depth
+from tinyreason.described import whole
 from tinyreason.errors import UserError
 from tinyreason.puzzle import Rows
 from tinyreason.trained import Trained
@@ -70,7 +71,7 @@ class Answers:
         unknown = question.keys() - {"puzzle", "segments", "name", "pair"}
         if unknown:
             raise Refused(400, f"{min(unknown)[:40]!r} is no part of a question")
-        segments = whole(question.get("segments", 1), "segments", 1, self.most)
+        segments = in_range(question.get("segments", 1), "segments", 1, self.most)
         try:
             shown = self.shown(question)
             solver = self.trained.solver(segments, False)
@@ -83,7 +84,7 @@ class Answers:
         """The puzzle of a question. Raises UserError and Refused."""
         puzzle = question.get("puzzle")
         if self.trained.config.notation.rules == "arc":
-            pair = whole(question.get("pair", 0), "pair", 0, 100)
+            pair = in_range(question.get("pair", 0), "pair", 0, 100)
             return self.arc(puzzle, question.get("name", UNKNOWN), pair)
         if not isinstance(puzzle, str | list):
             raise Refused(400, "puzzle must be a text, or rows of cells")
@@ -173,9 +174,9 @@ def add_mean_embedding(trained: Trained) -> None:
     embedding.table = torch.cat([embedding.table, mean_embedding(embedding.table)[None]])
 
 
-def whole(value: Any, name: str, least: int, most: int) -> int:
+def in_range(value: Any, name: str, least: int, most: int) -> int:
     """A whole number in range. Raises Refused."""
-    if type(value) is not int or not least <= value <= most:
+    if not whole(value, least, most):
         raise Refused(422, f"{name} must be a whole number from {least} to {most}")
     return value
 

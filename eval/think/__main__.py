@@ -118,7 +118,7 @@ def save(found: dict, options: ThinkConfig, out: Path | None) -> None:
         say(f"{written}; {reason}")
 
 
-def refuse_taken(options: ThinkConfig, out: Path | None) -> None:
+def refuse_existing(options: ThinkConfig, out: Path | None) -> None:
     """Raises UserError for a file that is there already."""
     named = {"json": options.json, "answers": options.answers}
     found = [(key, Path(path)) for key, path in named.items() if path]
@@ -146,7 +146,7 @@ def main(words: DictConfig) -> None:
     out = folder(options.out)
     answers = writable("answers", options.answers)
     writable("json", options.json)
-    refuse_taken(options, out)
+    refuse_existing(options, out)
     device = pick_device(options.device)
     trained = open_run(options.run, options.checkpoint, options.weights, device)
     usual = trained.trained_segments
