@@ -5,15 +5,14 @@ recursion, asks for the answer, and moves the weights once; a puzzle stays in it
 halts, its state carried on but detached.
 """
 
-import os
 import signal
 import sys
 
 if sys.version_info < (3, 11):  # noqa: UP036, before anything that it could not even read
     sys.exit("error: tinyreason needs Python 3.11 or later, this is " + sys.version.split()[0])
 
-# read when torch loads: spinning threads starve shared cores
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+import tinyreason.run.waiting  # noqa: F401, before torch is loaded
+
 if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     # Ctrl-C while loading: no traceback; `command` listens again
     signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -37,7 +36,7 @@ from conf.tracker import Fallback, make_tracker
 from data.registry import load_task
 from data.task import Task
 from eval.advice import cannot_learn, does_not_learn
-from eval.begin import begin_from, refuse_other_puzzles, remember
+from eval.begin import begin_from, refuse_other_puzzles, remember, use_threads
 from eval.score import brief, save_submission, solve
 from tinyreason.device import pick_device
 from tinyreason.errors import UserError
@@ -190,6 +189,8 @@ def begin(config: Config) -> Run:
         start = folder.start()
         task, splits = load_task(config.task)
         refuse_other_puzzles(config, folder, splits)
+        if device.type == "cpu":
+            use_threads(config, task.facts, start and start[1]["made_on"].get("threads"))
         torch.manual_seed(config.seed)
         trainer = Trainer(
             config, task.facts, Stream(splits["train"], task.augment, config.seed), device

@@ -4,11 +4,16 @@ from dataclasses import replace
 from pathlib import Path
 from textwrap import shorten
 
+import torch
+
 from conf.schema import Config
 from data.task import Task
 from eval.load import changed, weights_for_init
+from tinyreason.cpu import settle_threads
 from tinyreason.errors import UserError
-from tinyreason.puzzle import SPLITS, Puzzles
+from tinyreason.layers import Inner
+from tinyreason.models import dtype_of
+from tinyreason.puzzle import SPLITS, Facts, Puzzles
 from tinyreason.run import puzzles
 from tinyreason.run.console import say
 from tinyreason.run.folder import RunFolder
@@ -58,3 +63,13 @@ def begin_from(trainer: Trainer, init: str, task: Task) -> None:
             f"init={init}: {known}"
             + (f", begun afresh: {shorten(', '.join(new), 200)}" if new else "")
         )
+
+
+def use_threads(config: Config, facts: Facts, saved: int | None) -> None:
+    """As many as pay, by timing; those of the run where it goes on."""
+    model = config.model
+    rows = (config.micro_batch or config.batch) * (model.prefix + facts.seq_len)
+    inner = Inner(model.expansion, model.inner_multiple).width(model.width)
+    dtype = dtype_of(model, torch.device("cpu"))
+    if line := settle_threads(rows, model.width, inner, dtype, saved):
+        say(line)

@@ -12,10 +12,6 @@ tokens of the task's shape. What `deterministic=false,true` costs on CUDA is ask
 cuBLAS then has that option's workspace in both.
 """
 
-import os
-
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as train.py does
-
 import itertools
 import re
 import sys

@@ -26,6 +26,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from tinyreason.errors import UserError
+from tinyreason.functions import rms_norm, swiglu
 from tinyreason.tags import tagged
 
 EPS = 1e-5
@@ -78,14 +79,18 @@ class Core(nn.Module):
     def __init__(self, blocks: Iterable["Block"]):
         super().__init__()
         self.blocks = nn.ModuleList(blocks)
+        # in memory, where a token of all sequences is one long row for the mixer's products
+        self.tokens_first = any(isinstance(block.mix, TokenMixer) for block in self.blocks)
 
     def forward(
         self, x: Tensor, positions: Tensor | None = None, order: tuple[int, ...] | None = None
     ) -> Tensor:
         """`order`: which blocks, in turn; None: all."""
+        if self.tokens_first:
+            x = x.transpose(0, 1).contiguous().transpose(0, 1)
         for i in range(len(self.blocks)) if order is None else order:
             x = self.blocks[i](x, positions)
-        return x
+        return x.contiguous()
 
 
 class Block(nn.Module):
@@ -136,7 +141,7 @@ def make_block(
     else:
         mixing = TokenMixer(length, inner)
         if style.norms == "post":  # as published, over the axis that is mixed
-            around_mix = place(lambda: AcrossTokens(Norm(None, style.eps)))
+            around_mix = place(lambda: AcrossTokens(style.eps))
     if style.residual != 1:
         for around in (around_mix, around_mlp):
             around.branch = nn.Sequential(around.branch, Scaled(style.residual))
@@ -183,7 +188,10 @@ class TokenMixer(nn.Module):
     def forward(self, x: Tensor, positions: Tensor | None = None) -> Tensor:
         if positions is not None:
             raise UserError("model.mix=mixer cannot leave tokens out; use model.mix=attention")
-        return self.mlp(x.transpose(1, 2)).transpose(1, 2)
+        S, B = x.shape[1], x.shape[0]
+        columns = x.transpose(0, 1).reshape(S, -1)  # no copy where tokens come first in memory
+        mixed = swiglu(columns, *self.mlp.weights(x.dtype), columns=True)
+        return mixed.view(S, B, -1).transpose(0, 1)
 
 
 class SwiGLU(nn.Module):
@@ -194,9 +202,21 @@ class SwiGLU(nn.Module):
         self.gate_up = Linear(width, 2 * inner.width(width), matrix=True, parts=2)
         self.down = Linear(inner.width(width), width, matrix=True)
 
+    def weights(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """(2I width), gate above up, and (width I), as they are multiplied with."""
+        return self.gate_up.weight.to(dtype), self.down.weight.to(dtype)
+
     def forward(self, x: Tensor) -> Tensor:
-        gate, up = self.gate_up(x).chunk(2, dim=-1)
-        return self.down(F.silu(gate) * up)
+        return in_rows(lambda rows: swiglu(rows, *self.weights(x.dtype)), x)
+
+
+def in_rows(f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """f (N D) -> (N E) of the vectors of x (... D), in whatever order they lie in memory."""
+    turned = x.ndim == 3 and not x.is_contiguous()
+    if turned:
+        x = x.transpose(0, 1)
+    y = f(x.reshape(-1, x.shape[-1])).unflatten(0, x.shape[:-1])
+    return y.transpose(0, 1) if turned else y
 
 
 class SquaredReLU(nn.Module):
@@ -295,6 +315,8 @@ class Norm(nn.Module):
         self.weight, self.eps = weight, eps
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.weight is None:
+            return rms_norm(x, -1, self.eps)
         return F.rms_norm(x.float(), x.shape[-1:], self.weight, self.eps).to(x.dtype)
 
 
@@ -310,19 +332,14 @@ class Scaled(nn.Module):
 
 
 class AcrossTokens(nn.Module):
-    """A norm of the sequence axis. (B S D) -> (B S D)."""
+    """A norm of the sequence axis, without a weight. (B S D) -> (B S D)."""
 
-    def __init__(self, norm: Norm):
+    def __init__(self, eps: float = EPS):
         super().__init__()
-        self.norm = norm
+        self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.norm(x.transpose(1, 2)).transpose(1, 2)
-
-
-def norm(x: Tensor) -> Tensor:
-    """Root-mean-square norm of the last axis, computed in float32, without parameters."""
-    return F.rms_norm(x.float(), x.shape[-1:], eps=EPS).to(x.dtype)
+        return rms_norm(x, 1, self.eps)
 
 
 def redrawn(parameter: nn.Parameter, std: float, cut: float) -> None:

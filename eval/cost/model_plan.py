@@ -92,7 +92,7 @@ def planned(config: Config, speed: float, memory: float) -> dict:
     facts = facts_of(config.task)
     one = estimate(config, facts, dtype_of(config.model, torch.device("cuda")))
     needed, carry = predicted(config, facts, one), config.batch * one.slot
-    a_slot = one.kept + one.kept_again + one.slot
+    a_slot = one.kept + one.kept_again + one.working + one.slot
     fixed = needed.side + one.casts
     parts = {part: n * config.steps for part, n in one.flops_of(config.batch).items()}
     return asdict(needed) | {
