@@ -62,17 +62,21 @@ def test_counts():
     ]
 
 
+SMALL = ("task.side=4", "task.train_puzzles=12", "task.valid_puzzles=0", "task.test_puzzles=4")
+SMALL += ("batch=4", "model.width=16", "model.layers=1", "steps=4", "name=run")
+
+
 def test_a_run_goes_on_with_the_threads_that_it_began_with(
     four_threads, tmp_path, monkeypatch, capsys
 ):
     """Whatever is fastest then: more threads add up in another order."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(cpu, "seconds", lambda works: {1: 2.0, 2: 1.0, 4: 3.0})
-    train.train(tiny.config("steps=4", "name=run", "max_minutes=1e-9"))
+    train.train(tiny.config(*SMALL, "max_minutes=1e-9"))
     assert "2 threads: a layer runs 2.0 times as fast" in capsys.readouterr().out
     torch.set_num_threads(4)
     monkeypatch.setattr(cpu, "seconds", lambda works: {1: 1.0, 2: 3.0, 4: 2.0})
-    train.train(tiny.config("steps=4", "name=run"))
+    train.train(tiny.config(*SMALL))
     assert machine_of(torch.device("cpu"))["threads"] == 2
     told = capsys.readouterr().out
     assert "resuming from step 1" in told
