@@ -176,6 +176,8 @@ class Attention(nn.Module):
 class TokenMixer(nn.Module):
     """A SwiGLU over the sequence axis, which must be whole. (B S D) -> (B S D)."""
 
+    fused: Callable | None = None  # all of it as one kernel, see `kernels`
+
     def __init__(self, length: int, inner: Inner):
         super().__init__()
         self.mlp = SwiGLU(length, inner)
@@ -183,11 +185,16 @@ class TokenMixer(nn.Module):
     def forward(self, x: Tensor, positions: Tensor | None = None) -> Tensor:
         if positions is not None:
             raise UserError("model.mix=mixer cannot leave tokens out; use model.mix=attention")
+        if self.fused is not None:
+            gate_up, down = self.mlp.gate_up.weight, self.mlp.down.weight
+            return self.fused(x, gate_up.to(x.dtype), down.to(x.dtype))
         return self.mlp(x.transpose(1, 2)).transpose(1, 2)
 
 
 class SwiGLU(nn.Module):
     """Gated MLP over the last axis. (... width) -> (... width)."""
+
+    fused: Callable | None = None  # all of it but the last product as one kernel, see `kernels`
 
     def __init__(self, width: int, inner: Inner):
         super().__init__()
@@ -195,6 +202,8 @@ class SwiGLU(nn.Module):
         self.down = Linear(inner.width(width), width, matrix=True)
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.fused is not None:
+            return self.down(self.fused(x, self.gate_up.weight.to(x.dtype)))
         gate, up = self.gate_up(x).chunk(2, dim=-1)
         return self.down(F.silu(gate) * up)
 
