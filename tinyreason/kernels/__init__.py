@@ -31,8 +31,8 @@ class Site(NamedTuple):
 
 
 def choose_kernels(word: str, model: RecursiveModel, site: Site, twice: bool) -> str:
-    """Give the layers of `model` the kernels of `kernels=word` and say so, in a line. Returns what was
-    chosen.
+    """Give the layers of `model` the kernels of `kernels=word` and say so, in a line each. Returns
+    what was chosen.
 
     `twice`: the gradient of a gradient is needed. Raises UserError for a device without Triton.
     """

@@ -1,7 +1,7 @@
 """The products of a SwiGLU with its gate as their epilogue, as one Triton kernel, and its backward.
 
-h = silu(x Wg') * (x Wu'): a program has a tile of h and both sums that it is made of, so neither gate
-nor up is written. The backward pass computes them again and writes their gradients; the
+h = silu(x Wg') * (x Wu'): a program has a tile of h and both sums that it is made of, so neither
+gate nor up is written. The backward pass computes them again and writes their gradients; the
 products after that are ordinary ones. No atomics: the same bits each time.
 
 M rows, K width, I inner width.
@@ -23,7 +23,7 @@ def kernel(
     BM: tl.constexpr, BI: tl.constexpr, BK: tl.constexpr,
     EXACT: tl.constexpr, BACKWARD: tl.constexpr,
 ):  # fmt: skip
-    """h (M I) of x (M K), w (2I K); or, BACKWARD, the gradients (M 2I) of gate, up from dh (M I)."""
+    """h (M I) of x (M K) and w (2I K); or, BACKWARD, from dh (M I) those of gate and up (M 2I)."""
     across: tl.constexpr = (I + BI - 1) // BI
     m = (tl.program_id(0) // across).to(tl.int64) * BM + tl.arange(0, BM)
     i = tl.program_id(0) % across * BI + tl.arange(0, BI)
