@@ -13,16 +13,14 @@ line says so.
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from tinyreason.errors import UserError
-from tinyreason.metrics import Metric
+from tinyreason.held import Tensors, put, replaced
 from tinyreason.noise import NoNoise
-from tinyreason.puzzle import Batch
 from tinyreason.recursion import Depth
 from tinyreason.run.console import say
 
@@ -33,7 +31,6 @@ GRAPH = ("auto", "true", "false")
 WARM_UP = 3  # steps before one is recorded, in which kernels are compiled and states are made
 REPEATS = 3  # of either way, to time it
 TOLERANCE = 1e-2  # of a replay's weights and moments, relative to the step's
-Tensors = dict[str, Tensor]
 Step = Callable[[], None]
 
 
@@ -89,7 +86,9 @@ class StepGraph:
     def forget(self) -> None:
         """Record anew: a tensor of the trainer is another now."""
         self.depth: Depth | None = None
-        self.warm, self.replay, self.held = 0, None, {}
+        self.warm = 0
+        self.replay: Step | None = None
+        self.held: Tensors = {}
 
     def __call__(self, depth: Depth) -> None:
         """The device's part of the trainer's step."""
@@ -98,20 +97,17 @@ class StepGraph:
         if depth != self.depth:
             self.forget()
             self.depth = depth
-        if self.off or self.warm < WARM_UP:
-            self.warm += 1
-            self.recorder.run(lambda: trainer.advance(depth, trainer.steps + 1, trainer.noise))
-            if self.warm == WARM_UP and not self.off:
-                self.held = {name: t.clone() for name, t in replaced(trainer).items()}
-            return
-        self.take_over()
-        if self.replay is None:
-            self.replay = self.recorded()
-        if self.replay is None:
-            self.off, self.held = True, {}
-            self.recorder.run(lambda: trainer.advance(depth, trainer.steps + 1, trainer.noise))
-        else:
+        if not self.off and self.warm == WARM_UP:
+            self.take_over()
+            self.replay = self.replay or self.recorded()
+            self.off = self.replay is None
+        if self.replay is not None:
             self.replay()
+            return
+        self.recorder.run(lambda: trainer.advance(depth, trainer.steps + 1, trainer.noise))
+        self.warm += 1
+        if self.warm == WARM_UP:
+            self.held = {name: t.clone() for name, t in replaced(trainer).items()}
 
     def take_over(self) -> None:
         """Let what others have put into the trainer since lie where the recording looks for it."""
@@ -184,8 +180,8 @@ class StepGraph:
 
     def tensors(self) -> list[Tensor]:
         """All that a step changes."""
-        tables = [embedding.table for embedding in self.trainer.optimizers.embeddings]
-        return [*self.trainer.moved(), *tables, *self.held.values()]
+        trainer = self.trainer
+        return [*trainer.moved(), *trainer.model.buffers(), *self.held.values()]
 
     def snapshot(self) -> tuple[list[Tensor], Tensor]:
         tensors = [t.detach().clone() for t in self.tensors()]
@@ -223,6 +219,8 @@ def different(trainer: "Trainer") -> str | None:
     """Why a trainer's steps are not all alike."""
     if trainer.depth.drawn:
         return "each has a depth of its own"
+    if trainer.model.config.drops_cells:
+        return "the shapes of the model depend on numbers"
     if not trainer.optimizers.recordable:
         return "torch's optimizers keep their learning rate on the host"
     return None
@@ -236,33 +234,3 @@ def alike(found: list[Tensor], expected: list[Tensor]) -> bool:
             if not (a - b).norm() <= TOLERANCE * b.norm():
                 return False
     return True
-
-
-def replaced(trainer: "Trainer") -> Tensors:
-    """By name, every tensor that a step replaces by a new one, and the window that it reads."""
-    carry, feed, bad = trainer.carry, trainer.feed, trainer.bad_steps
-    found = {f"state {i}": z for i, z in enumerate(carry.state)}
-    found |= {f"batch {name}": t for name, t in vars(carry.batch).items()}
-    found |= {"segments": carry.segments, "halted": carry.halted, "taken": feed.taken}
-    found |= {f"window {i}": t for i, t in enumerate(feed.window)}
-    found |= {f"bad {name}": t for name, t in vars(bad).items()}
-    for name, metric in trainer.meter.sums.items():
-        found |= {f"{k} {name}": t for k, t in metric._asdict().items() if t is not None}
-    return found
-
-
-def put(trainer: "Trainer", tensors: Tensors) -> None:
-    """The same tensors in the same places."""
-    carry, feed = trainer.carry, trainer.feed
-    state = type(carry.state)(*(tensors[f"state {i}"] for i in range(len(carry.state))))
-    batch = Batch(*(tensors[f"batch {name}"] for name in vars(carry.batch)))
-    rest = {name: tensors[name] for name in ("segments", "halted")}
-    trainer.carry = replace(carry, state=state, batch=batch, **rest)
-    feed.taken = tensors["taken"]
-    feed.window = tuple(tensors[f"window {i}"] for i in range(len(feed.window)))
-    for name in vars(trainer.bad_steps):
-        setattr(trainer.bad_steps, name, tensors[f"bad {name}"])
-    names = [name.removeprefix("total ") for name in tensors if name.startswith("total ")]
-    trainer.meter.sums = {
-        name: Metric(tensors[f"total {name}"], tensors.get(f"count {name}")) for name in names
-    }

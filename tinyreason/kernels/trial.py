@@ -94,7 +94,7 @@ def judged(
 
 def distance(a: Tensor, b: Tensor) -> float:
     """|a - b| / |b|, in float32."""
-    a, b = a.float(), b.float()
+    a, b = a.detach().float(), b.detach().float()
     return float((a - b).norm() / b.norm().clamp(min=1e-30))
 
 
