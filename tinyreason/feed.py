@@ -108,10 +108,18 @@ class Feed:
         """(B,) bool -> B rows of which those at `free` slots are the next draws, in order; the
         others are fillers.
         """
-        if self.sure < len(free):
+        self.ready(len(free))
+        return self.next(free)
+
+    def ready(self, slots: int) -> None:
+        """The host's part of `take`: so many draws lie ready."""
+        if self.sure < slots:
             self.start = self.position
             self.fill()
-        self.sure -= len(free)
+        self.sure -= slots
+
+    def next(self, free: Tensor) -> Batch:
+        """The device's part of `take`."""
         index = (self.taken + free.cumsum(0) - 1).clamp(min=0)
         self.taken = self.taken + free.sum()
         return Batch.from_tensors(*(field[index] for field in self.window), self.facts)

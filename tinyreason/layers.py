@@ -79,8 +79,6 @@ class Core(nn.Module):
     def __init__(self, blocks: Iterable["Block"]):
         super().__init__()
         self.blocks = nn.ModuleList(blocks)
-        # in memory, where a token of all sequences is one long row for the mixer's products
-        self.tokens_first = any(isinstance(block.mix, TokenMixer) for block in self.blocks)
 
     def forward(
         self, x: Tensor, positions: Tensor | None = None, order: tuple[int, ...] | None = None
@@ -91,6 +89,12 @@ class Core(nn.Module):
         for i in range(len(self.blocks)) if order is None else order:
             x = self.blocks[i](x, positions)
         return x.contiguous()
+
+    @property
+    def tokens_first(self) -> bool:
+        """In memory, where one token of all sequences is one long row for the mixer's products."""
+        mixes = [block.mix for block in self.blocks]
+        return any(isinstance(mix, TokenMixer) and mix.fused is None for mix in mixes)
 
 
 class Block(nn.Module):
@@ -181,6 +185,8 @@ class Attention(nn.Module):
 class TokenMixer(nn.Module):
     """A SwiGLU over the sequence axis, which must be whole. (B S D) -> (B S D)."""
 
+    fused: Callable | None = None  # all of it as one kernel, see `kernels`
+
     def __init__(self, length: int, inner: Inner):
         super().__init__()
         self.mlp = SwiGLU(length, inner)
@@ -188,7 +194,9 @@ class TokenMixer(nn.Module):
     def forward(self, x: Tensor, positions: Tensor | None = None) -> Tensor:
         if positions is not None:
             raise UserError("model.mix=mixer cannot leave tokens out; use model.mix=attention")
-        S, B = x.shape[1], x.shape[0]
+        if self.fused is not None:
+            return self.fused(x, *self.mlp.weights(x.dtype))
+        B, S = x.shape[:2]
         columns = x.transpose(0, 1).reshape(S, -1)  # no copy where tokens come first in memory
         mixed = swiglu(columns, *self.mlp.weights(x.dtype), columns=True)
         return mixed.view(S, B, -1).transpose(0, 1)
@@ -196,6 +204,8 @@ class TokenMixer(nn.Module):
 
 class SwiGLU(nn.Module):
     """Gated MLP over the last axis. (... width) -> (... width)."""
+
+    fused: Callable | None = None  # all of it but the last product as one kernel, see `kernels`
 
     def __init__(self, width: int, inner: Inner):
         super().__init__()
@@ -207,6 +217,8 @@ class SwiGLU(nn.Module):
         return self.gate_up.weight.to(dtype), self.down.weight.to(dtype)
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.fused is not None:
+            return self.down(self.fused(x, self.gate_up.weight.to(x.dtype)))
         return in_rows(lambda rows: swiglu(rows, *self.weights(x.dtype)), x)
 
 

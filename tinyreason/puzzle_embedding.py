@@ -37,7 +37,7 @@ class PuzzleEmbedding(nn.Module):
         return [rows.grad for _, rows in self.used if rows.grad is not None]
 
     @torch.no_grad()
-    def step(self, lr: float, weight_decay: float, good: Tensor) -> None:
+    def step(self, lr: float | Tensor, weight_decay: float, good: Tensor) -> None:
         """w = (1 - lr wd) w - lr sign(sum of the gradients of w's rows), for the rows in use;
         nothing unless `good`.
         """
