@@ -33,3 +33,11 @@ def pick_device(name: str) -> torch.device:
 def widest(device: torch.device) -> torch.dtype:
     """The most exact type of floating point that a device has: Apple's GPUs have no float64."""
     return torch.float32 if device.type == "mps" else torch.float64
+
+
+def waited(device: torch.device) -> None:
+    """Once the device has done all that it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
