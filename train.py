@@ -38,6 +38,7 @@ from data.registry import load_task
 from data.task import Task
 from eval.advice import cannot_learn, does_not_learn
 from eval.begin import begin_from, refuse_other_puzzles, remember
+from eval.cost.fit import fitted
 from eval.score import brief, save_submission, solve
 from tinyreason.device import pick_device
 from tinyreason.errors import UserError
@@ -70,8 +71,9 @@ class Run(NamedTuple):
 def train(config: Config) -> dict:
     """Train, evaluate, and leave runs/<name>/ complete. Returns what result.json holds."""
     run = begin(config)
+    config = run.config
     try:
-        with Stop() as stop:
+        with memory_advice(config), Stop() as stop:
             try:
                 learn(run, stop)
                 with stop.interruptible():
@@ -190,6 +192,8 @@ def begin(config: Config) -> Run:
         start = folder.start()
         task, splits = load_task(config.task)
         refuse_other_puzzles(config, folder, splits)
+        config = fitted(config, task.facts, device, start and start[1]["config"])
+        folder.config = plain(config)
         torch.manual_seed(config.seed)
         trainer = Trainer(
             config, task.facts, Stream(splits["train"], task.augment, config.seed), device
@@ -322,7 +326,7 @@ def memory_advice(config: Config) -> Iterator[None]:
         ):
             raise
         peak = f"{peak_memory(pick_device(config.device)) / 2**30:.1f} GiB in use at most"
-        half = max(1, (config.micro_batch or config.batch) // 2)
+        half = max(1, config.slots_at_once // 2)
         options = f"micro_batch={half}, model.recompute=true, or a smaller eval.batch="
         what = f"out of memory at batch={config.batch}, {peak}"
         raise UserError(f"{what}; use {options}; the same command then resumes") from None

@@ -30,6 +30,7 @@ from conf import help
 from conf.cli import choose_scale, composed, one_line
 from conf.schema import Config, training_config
 from data.registry import facts_of
+from eval.cost.fit import fitted
 from tinyreason.device import pick_device
 from tinyreason.errors import UserError
 from tinyreason.feed import Stream
@@ -47,7 +48,8 @@ def random_trainer(config: Config) -> Trainer:
     tokens = rng.integers(1, facts.vocab_size, (2, 1024, facts.seq_len), dtype=np.uint8)
     facts = replace(facts, num_puzzle_identifiers=max(2, facts.num_puzzle_identifiers))
     stream = Stream(Puzzles.single(*tokens), lambda rows, copy, rng: rows, seed=0)
-    return Trainer(config, facts, stream, pick_device(config.device))
+    device = pick_device(config.device)
+    return Trainer(fitted(config, facts, device), facts, stream, device)
 
 
 def seconds(trainer: Trainer, config: Config) -> float:

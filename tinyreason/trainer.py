@@ -48,8 +48,14 @@ class Training(Options):
     loss: str = option(choices=tuple(CROSS_ENTROPIES))
     ema: float | None = option(least=0, most=1)  # decay of the averaged weights; None: none
     compile: str = option(choices=("auto", "true", "false"))  # auto: on CUDA
-    # slots that go forward and backward at once; None: all
-    micro_batch: int | None = option(least=1)
+    # slots that go forward and backward at once; None: all; auto: for the caller to choose
+    micro_batch: int | str | None = option(least=1, words=("auto",))
+
+    @property
+    def slots_at_once(self) -> int:
+        """That number; where nobody has chosen one, all slots."""
+        chosen = isinstance(self.micro_batch, int)
+        return min(self.micro_batch, self.batch) if chosen else self.batch
 
     def check_together(self, prefix: str) -> None:
         refuse_combinations(self)
@@ -64,7 +70,7 @@ class Trainer:
     def __init__(self, config: Training, facts: Facts, stream: Stream, device: torch.device):
         self.config, self.device = asdict(config), device
         self.batch, self.seed = config.batch, config.seed
-        size = config.micro_batch or config.batch
+        size = config.slots_at_once
         self.parts = [
             slice(first, min(first + size, config.batch)) for first in range(0, config.batch, size)
         ]

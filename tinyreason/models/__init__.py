@@ -2,6 +2,7 @@
 
 import torch
 
+from tinyreason.device import fast_type
 from tinyreason.models.base import (
     DTYPES,
     LoopState,
@@ -66,8 +67,4 @@ def make_model(config: ModelConfig, facts: Facts, device: torch.device) -> Recur
 
 def dtype_of(config: ModelConfig, device: torch.device) -> torch.dtype:
     """The type of the activations."""
-    # bf16 pays where the hardware multiplies it fast; on a CPU without such units it is slower than
-    # float32
-    if config.dtype == "auto":
-        return torch.bfloat16 if device.type == "cuda" else torch.float32
-    return DTYPES[config.dtype]
+    return fast_type(device) if config.dtype == "auto" else DTYPES[config.dtype]
