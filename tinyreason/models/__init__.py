@@ -24,6 +24,7 @@ from tinyreason.models.openmythos import OpenMythos
 from tinyreason.models.ouro import Ouro
 from tinyreason.models.parcae import Parcae
 from tinyreason.models.relaxed import Relaxed
+from tinyreason.models.repair import Repair
 from tinyreason.models.single_z import SingleZ
 from tinyreason.models.trm import TRM
 from tinyreason.models.universal import Universal
@@ -36,6 +37,7 @@ MODELS: dict[str, type[RecursiveModel]] = {
     "trm": TRM,
     "hrm": HRM,
     "single_z": SingleZ,
+    "repair": Repair,
     "huginn": Huginn,
     "ouro": Ouro,
     "looped": Looped,
