@@ -25,6 +25,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from tinyreason.attention import attended
 from tinyreason.errors import UserError
 from tinyreason.tags import tagged
 
@@ -174,7 +175,7 @@ class Attention(nn.Module):
         if self.rotary is not None:
             q, k = self.rotary(q, positions), self.rotary(k, positions)
         q, k = self.qk_norm(q), self.qk_norm(k)
-        y = F.scaled_dot_product_attention(q, k, v)
+        y = attended(q, k, v)
         return self.out(rearrange(y, "b n s k -> b s (n k)"))
 
 
