@@ -1,10 +1,7 @@
-"""What does training a loop cost? Three reports,
-of which one has two ways:
+"""What does training a loop cost? Three reports:
 
     python -m eval.cost model=trm task=sudoku scale=paper
     python -m eval.cost plan model=trm task=sudoku scale=paper device=h100
-    python -m eval.cost plan model=trm task=sudoku scale=medium device=4060ti memory=16
-    python -m eval.cost plan model=trm task=sudoku scale=small device=here
     python -m eval.cost chain B=32 T=32 D=256 K=6
 
 The first measures the gradient schemes of a model, beside the closed form: it takes the words of
