@@ -292,9 +292,10 @@ def describe(config: Config, trainer: Trainer, task: Task, splits: dict, folder:
     """The first lines that a user reads."""
     sizes = ", ".join(f"{len(v)} {k}" for k, v in splits.items())
     depth = trainer.depth.full
+    dtype = str(trainer.model.encoder.dtype).removeprefix("torch.")
     say(
         f"{folder.path}: {config.task['name']} ({sizes} "
-        f"examples), scale={config.scale}, device={trainer.device}"
+        f"examples), scale={config.scale}, device={trainer.device}, model.dtype={dtype}"
     )
     say(
         f"{config.model.name} with {parameter_count(trainer.model):,} parameters, "
