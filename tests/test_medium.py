@@ -12,6 +12,7 @@ from eval.cost.cards import CARDS
 from eval.cost.model_predicted import estimate, predicted
 from eval.speed import random_trainer
 from tests import tiny
+from tests.marks import hostile
 from tests.tiny import steps
 from tinyreason.layers import TRM_STYLE, Attention, attention_style, norm
 from tinyreason.noise import NoNoise, StepNoise
@@ -37,7 +38,7 @@ def test_medium_is_the_recipe():
     assert config.scale == "medium"
 
 
-@pytest.mark.parametrize("name", tiny.NAMES)
+@pytest.mark.parametrize("name", [hostile(n, when=n != "mixture") for n in tiny.NAMES])
 def test_medium_takes_every_model(name):
     config = tiny.config("task=sudoku", *tiny.choice(name), "scale=medium")
     config.check()
@@ -58,7 +59,7 @@ def test_the_fast_experiment_is_half_an_hour_of_an_h100_by_plan():
     assert plan.planned(tiny.config(*FAST, "steps=6500"), speed, 72e9)["hours"] <= 1 / 6
 
 
-@pytest.mark.parametrize("words", [MEDIUM, FAST])
+@pytest.mark.parametrize("words", [MEDIUM, hostile(FAST)])
 def test_both_train_on_a_cpu_and_resume_bitwise(words):
     config = tiny.config(*words, *TINY)
     whole, half, resumed = (trainer_of(config) for _ in range(3))
@@ -140,23 +141,33 @@ def test_wrong_cells_are_repaired_towards_the_label():
     assert trainer.model.feedback.detach().abs().max() > 0
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-@pytest.mark.parametrize("recompute", ["false", "true"])
-@pytest.mark.parametrize("name", ["trm", "repair"])
-def test_its_cost_is_that_of_the_closed_form(name, recompute, dtype):
+CASES = {
+    ("repair", "grid", "false", "float32"): False,
+    ("repair", "grid", "true", "bfloat16"): False,
+    ("trm", "rotary", "false", "bfloat16"): False,
+    ("trm", "grid", "false", "bfloat16"): True,
+    ("trm", "rotary", "false", "float32"): True,
+    ("repair", "rotary", "false", "bfloat16"): True,
+    ("repair", "rotary", "true", "float32"): True,
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "positions", "recompute", "dtype"),
+    [hostile(*case, when=late) for case, late in CASES.items()],
+)
+def test_its_cost_is_that_of_the_closed_form(name, positions, recompute, dtype):
     more = ("task.side=4", "batch=3", "compile=false", "model.width=16", "model.heads=2")
     more += (f"model.recompute={recompute}", f"model.dtype={dtype}", "device=cpu")
-    small = ("task=sudoku", "scale=small", f"model={name}", "model.mix=normed_attention")
-    for positions in ("grid", "rotary"):
-        config = tiny.config(*small, *more, f"model.positions={positions}")
-        trainer = trainer_of(config)
-        one = estimate(config, trainer.feed.facts, trainer.model.encoder.dtype)
-        assert one.how == "closed form"
-        expected = predicted(config, trainer.feed.facts, one)
-        assert models.products(trainer) == (expected.forward, expected.backward)
-        kept = models.kept(trainer)
-        indices = 8 * 16 * 2 * (name == "repair")  # of the answer, in each tracked recursion
-        assert abs(kept - expected.kept) <= config.batch * (indices + 180)
+    more += ("model.mix=normed_attention", f"model.positions={positions}")
+    config = tiny.config("task=sudoku", "scale=small", f"model={name}", *more)
+    trainer = trainer_of(config)
+    one = estimate(config, trainer.feed.facts, trainer.model.encoder.dtype)
+    assert one.how == "closed form"
+    expected = predicted(config, trainer.feed.facts, one)
+    assert models.products(trainer) == (expected.forward, expected.backward)
+    indices = 8 * 16 * 2 * (name == "repair")  # of the answer, in each tracked recursion
+    assert abs(models.kept(trainer) - expected.kept) <= config.batch * (indices + 180)
 
 
 # ---- QK-norm
@@ -173,7 +184,7 @@ def test_queries_and_keys_are_normed():
 
 
 def test_it_is_a_choice_of_models_that_attend():
-    for name in ("trm", "hrm", "urm", "deep_thinking"):
+    for name in ("hrm", "deep_thinking"):
         config = tiny.config("task=sudoku", f"model={name}", "scale=small", *TINY[:5])
         config = replace(config, model=replace(config.model, mix="normed_attention"))
         names = [type(m).__name__ for m in trainer_of(config).model.modules()]

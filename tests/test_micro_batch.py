@@ -66,6 +66,7 @@ def test_recomputing_only_where_few_slots_would_fit():
     assert asked == small
 
 
+@pytest.mark.hostile
 def test_a_model_without_a_closed_form_is_counted():
     found = best("task=sudoku", "model=eqr", "scale=small", "task.side=4", free=1)
     few = ("model.recursions=2", "halting.segments=1", "model.recompute=true")

@@ -114,7 +114,7 @@ def test_long_steps_are_timed_on_some_of_their_slots(monkeypatch):
     config = tiny.config(*SMALL, "batch=64", "device=cpu")
     found = here.measured(config, seconds=0)
     assert found.slots == here.FIRST
-    assert "timed on 2 of its slots" in here.told(found, config)
+    assert "3 timed on 2 of its slots" in here.told(found, config)
 
 
 def test_what_was_measured_is_multiplied():

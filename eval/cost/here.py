@@ -75,12 +75,16 @@ def step_times(trainer: Trainer, seconds: float) -> list[float]:
 
 def told(found: Measured, config: Config) -> str:
     """Some lines of text."""
-    some = "" if found.slots == config.batch else f", timed on {found.slots:,} of its slots"
-    hours = config.steps * found.step / 3600
-    spread = f"{found.fastest:.3g} to {found.slowest:.3g}, {found.steps} timed"
+    some = "" if found.slots == config.batch else f" on {found.slots:,} of its slots"
+    spread = f"{short(found.fastest)} to {short(found.slowest)}, {found.steps} timed{some}"
+    hours, rate = config.steps * found.step / 3600, config.batch / found.step
     return (
-        f"{found.device}: {found.step:.3g} s a step ({spread}{some}), "
-        f"{config.batch / found.step:,.0f} segments/s.\n"
-        f"{hours:.3g} hours for {config.steps:,} steps of {config.batch:,} slots, without "
+        f"{found.device}: {short(found.step)} s a step ({spread}), {short(rate)} segments/s.\n"
+        f"{short(hours)} hours for {config.steps:,} steps of {config.batch:,} slots, without "
         f"evaluation; {found.peak / 2**30:.2f} GiB in use at most."
     )
+
+
+def short(number: float) -> str:
+    """Three digits, or all before the point."""
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
