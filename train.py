@@ -36,7 +36,8 @@ from conf.tracker import Fallback, make_tracker
 from data.registry import load_task
 from data.task import Task
 from eval.advice import cannot_learn, does_not_learn
-from eval.begin import begin_from, refuse_other_puzzles, remember, use_threads
+from eval.begin import begin_from, refuse_other_puzzles, remember, use_threads, with_cpu_type
+from eval.cost.fit import fitted
 from eval.score import brief, save_submission, solve
 from tinyreason.device import pick_device
 from tinyreason.errors import UserError
@@ -69,8 +70,9 @@ class Run(NamedTuple):
 def train(config: Config) -> dict:
     """Train, evaluate, and leave runs/<name>/ complete. Returns what result.json holds."""
     run = begin(config)
+    config = run.config
     try:
-        with Stop() as stop:
+        with memory_advice(config), Stop() as stop:
             try:
                 learn(run, stop)
                 with stop.interruptible():
@@ -189,8 +191,12 @@ def begin(config: Config) -> Run:
         start = folder.start()
         task, splits = load_task(config.task)
         refuse_other_puzzles(config, folder, splits)
-        if device.type == "cpu":
-            use_threads(config, task.facts, start and start[1]["made_on"].get("threads"))
+        config = fitted(config, task.facts, device, start and start[1]["config"])
+        folder.config = plain(config)
+        if device.type == "cpu":  # not in the folder: another machine may use the run
+            made_on = start and start[1]["made_on"]
+            config = with_cpu_type(config, task.facts, made_on)
+            use_threads(config, task.facts, made_on)
         torch.manual_seed(config.seed)
         trainer = Trainer(
             config, task.facts, Stream(splits["train"], task.augment, config.seed), device
@@ -289,9 +295,10 @@ def describe(config: Config, trainer: Trainer, task: Task, splits: dict, folder:
     """The first lines that a user reads."""
     sizes = ", ".join(f"{len(v)} {k}" for k, v in splits.items())
     depth = trainer.depth.full
+    dtype = str(trainer.model.encoder.dtype).removeprefix("torch.")
     say(
         f"{folder.path}: {config.task['name']} ({sizes} "
-        f"examples), scale={config.scale}, device={trainer.device}"
+        f"examples), scale={config.scale}, device={trainer.device}, model.dtype={dtype}"
     )
     say(
         f"{config.model.name} with {parameter_count(trainer.model):,} parameters, "
@@ -323,7 +330,7 @@ def memory_advice(config: Config) -> Iterator[None]:
         ):
             raise
         peak = f"{peak_memory(pick_device(config.device)) / 2**30:.1f} GiB in use at most"
-        half = max(1, (config.micro_batch or config.batch) // 2)
+        half = max(1, config.slots_at_once // 2)
         options = f"micro_batch={half}, model.recompute=true, or a smaller eval.batch="
         what = f"out of memory at batch={config.batch}, {peak}"
         raise UserError(f"{what}; use {options}; the same command then resumes") from None

@@ -86,13 +86,13 @@ def test_a_run_goes_on_with_the_threads_that_it_began_with(
 def test_bf16_is_for_units_that_multiply_it_and_for_wide_layers(monkeypatch):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True})
     monkeypatch.setattr(cpu, "seconds", lambda works: {torch.float32: 3.0, torch.bfloat16: 1.0})
-    assert cpu.fast_type(64, 512, 1536) == torch.bfloat16
-    assert cpu.fast_type(64, 64, 192) == torch.float32
+    assert cpu.fast_cpu_type(64, 512, 1536) == torch.bfloat16
+    assert cpu.fast_cpu_type(64, 64, 192) == torch.float32
     monkeypatch.setattr(cpu, "seconds", lambda works: {torch.float32: 1.5, torch.bfloat16: 1.0})
-    assert cpu.fast_type(64, 512, 1536) == torch.float32
+    assert cpu.fast_cpu_type(64, 512, 1536) == torch.float32
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True})
     monkeypatch.setattr(cpu, "seconds", lambda works: {torch.float32: 9.0, torch.bfloat16: 1.0})
-    assert cpu.fast_type(64, 512, 1536) == torch.float32
+    assert cpu.fast_cpu_type(64, 512, 1536) == torch.float32
 
 
 def test_a_layer_is_timed_in_turn():

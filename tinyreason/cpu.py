@@ -47,7 +47,7 @@ def seconds(works: dict, rounds: int = ROUNDS) -> dict:
     return {name: median(each[1:]) for name, each in times.items()}
 
 
-def fast_type(rows: int, width: int, inner: int) -> torch.dtype:
+def fast_cpu_type(rows: int, width: int, inner: int) -> torch.dtype:
     """bfloat16 where this CPU has units for it and a layer of these sizes gains by them."""
     if width < WIDE or not any(torch.cpu.get_capabilities().get(unit) for unit in BF16_UNITS):
         return torch.float32

@@ -30,6 +30,23 @@ def pick_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+AMPERE = (8, 0)  # the first compute capability whose matrix units multiply bfloat16
+
+
+def fast_type(device: torch.device) -> torch.dtype:
+    """The type of activations that a device multiplies fast: what `model.dtype=auto` means."""
+    if device.type != "cuda":
+        return torch.float32
+    return fast_type_of_cuda(torch.cuda.get_device_capability(device))
+
+
+def fast_type_of_cuda(capability: tuple[int, int]) -> torch.dtype:
+    """Of a GPU of that compute capability. Older ones have bfloat16 by emulation, slower than
+    float32.
+    """
+    return torch.bfloat16 if capability >= AMPERE else torch.float32
+
+
 def widest(device: torch.device) -> torch.dtype:
     """The most exact type of floating point that a device has: Apple's GPUs have no float64."""
     return torch.float32 if device.type == "mps" else torch.float64

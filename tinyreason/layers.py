@@ -25,6 +25,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from tinyreason.attention import attended
 from tinyreason.errors import UserError
 from tinyreason.functions import rms_norm, swiglu
 from tinyreason.tags import tagged
@@ -32,7 +33,7 @@ from tinyreason.tags import tagged
 EPS = 1e-5
 MACHINE_EPS = torch.finfo(torch.float32).eps
 CUT_DEVIATION = 0.87962566103423978  # of a unit normal truncated at two deviations
-MIXES = ("attention", "mixer")
+MIXES = ("attention", "normed_attention", "mixer")  # normed: queries and keys are, see `Style`
 
 
 class Style(NamedTuple):
@@ -140,8 +141,8 @@ def make_block(
     place = PLACEMENTS[style.norms]
     around_mix = place(lambda: Norm(width if style.weighted else None, style.eps))
     around_mlp = place(lambda: Norm(width if style.weighted else None, style.eps))
-    if mix == "attention":
-        mixing = Attention(width, heads, length, rotary, style)
+    if mix != "mixer":
+        mixing = Attention(width, heads, length, rotary, attention_style(style, mix))
     else:
         mixing = TokenMixer(length, inner)
         if style.norms == "post":  # as published, over the axis that is mixed
@@ -150,6 +151,11 @@ def make_block(
         for around in (around_mix, around_mlp):
             around.branch = nn.Sequential(around.branch, Scaled(style.residual))
     return Block(mixing, MLPS[style.mlp](width, inner), around_mix, around_mlp)
+
+
+def attention_style(style: Style, mix: str) -> Style:
+    """The style, with QK-norm (arXiv 2010.04245) where `model.mix` asks for it."""
+    return style._replace(qk_norm=style.qk_norm or mix == "normed_attention")
 
 
 class Attention(nn.Module):
@@ -178,7 +184,7 @@ class Attention(nn.Module):
         if self.rotary is not None:
             q, k = self.rotary(q, positions), self.rotary(k, positions)
         q, k = self.qk_norm(q), self.qk_norm(k)
-        y = F.scaled_dot_product_attention(q, k, v)
+        y = attended(q, k, v)
         return self.out(rearrange(y, "b n s k -> b s (n k)"))
 
 

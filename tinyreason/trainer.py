@@ -19,7 +19,14 @@ from tinyreason.kernels import KERNELS, Site, choose_kernels
 from tinyreason.layers import Core
 from tinyreason.losses import CROSS_ENTROPIES, Loss, cross_entropy_of, total
 from tinyreason.metrics import Meter, Metric, tally
-from tinyreason.models import ModelConfig, Read, RecursiveModel, make_model, parameter_count
+from tinyreason.models import (
+    ModelConfig,
+    Read,
+    RecursiveModel,
+    make_model,
+    name_of,
+    parameter_count,
+)
 from tinyreason.noise import Noise, StepNoise
 from tinyreason.nonfinite import BadSteps, only_if
 from tinyreason.objective import judged_segment
@@ -53,8 +60,14 @@ class Training(Options):
     compile: str = option(choices=("auto", "true", "false"))  # auto: on CUDA
     kernels: str = option(choices=KERNELS)  # auto: on CUDA, where they are faster
     graph: str = option(choices=GRAPH)  # auto: on CUDA, where that is faster
-    # slots that go forward and backward at once; None: all
-    micro_batch: int | None = option(least=1)
+    # slots that go forward and backward at once; None: all; auto: for the caller to choose
+    micro_batch: int | str | None = option(least=1, words=("auto",))
+
+    @property
+    def slots_at_once(self) -> int:
+        """That number; where nobody has chosen one, all slots."""
+        chosen = isinstance(self.micro_batch, int)
+        return min(self.micro_batch, self.batch) if chosen else self.batch
 
     def check_together(self, prefix: str) -> None:
         refuse_combinations(self)
@@ -69,7 +82,7 @@ class Trainer:
     def __init__(self, config: Training, facts: Facts, stream: Stream, device: torch.device):
         self.config, self.device = asdict(config), device
         self.batch, self.seed = config.batch, config.seed
-        size = config.micro_batch or config.batch
+        size = config.slots_at_once
         self.parts = [
             slice(first, min(first + size, config.batch)) for first in range(0, config.batch, size)
         ]
@@ -260,8 +273,9 @@ class Trainer:
         return changed
 
     def made_on(self) -> dict:
-        """The machine, and the kernels chosen on it: what may change the last bits."""
-        return machine_of(self.device) | {"kernels": self.kernels}
+        """The machine, and what was chosen on it: what may change the last bits."""
+        chosen = {"kernels": self.kernels, "dtype": name_of(self.model.encoder.dtype)}
+        return machine_of(self.device) | chosen
 
     def take_weights(
         self, tensors: dict[str, Tensor], known: list[list] | None, wanted: list[list] | None

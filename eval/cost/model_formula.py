@@ -93,7 +93,7 @@ def swiglu(rows: int, width: int, inner: int) -> int:
 def block_flops(s: Shapes) -> int:
     """One application of a block to one puzzle, forward."""
     S, D = s.S, s.model.width
-    if s.model.mix == "attention":
+    if s.model.mix != "mixer":
         mix = linear(S, D, 3 * D) + linear(S, D, D) + 2 * linear(S, D, S)
     else:
         mix = swiglu(D, S, s.inner(S))
@@ -106,15 +106,17 @@ def flops(s: Shapes) -> dict[str, int]:
     tracked, every = sum(s.tracked()), sum(s.layers())
     answer, halt = linear(s.S, D, s.facts.vocab_size), linear(1, D, 2)
     rule = RULES[s.halting.rule]
-    ahead = every * block + answer + halt if rule.looks_ahead else 0
     learnt = 2 * halt if rule.learns else 0
+    read = answer + halt if s.model.reads_each else 0
+    again = every * block + s.depth.total * read + answer + halt
+    ahead = again if rule.looks_ahead else 0
     return {
-        "free forward": (every - tracked) * block,
-        "tracked forward": tracked * block,
+        "free forward": (every - tracked) * block + (s.depth.total - s.depth.tracked) * read,
+        "tracked forward": tracked * block + s.depth.tracked * read,
         "look-ahead": ahead,
         "heads": answer + halt,
         "backward": 2 * tracked * block,
-        "recomputed": tracked * block if s.model.recompute else 0,
+        "recomputed": tracked * block + s.depth.tracked * read if s.model.recompute else 0,
         "heads, backward": 2 * answer + learnt,
     }
 
@@ -139,7 +141,17 @@ def mix_bytes(s: Shapes) -> int:
     if s.model.mix == "mixer":
         return s.bytes * (S * D + 2 * D * s.inner(S)) + FLOAT32 * D
     turned = 2 * S * D if s.model.positions == "rotary" else 0
-    return s.bytes * (5 * S * D + turned) + FLOAT32 * (S * s.model.heads + S)
+    normed = normed_bytes(s) if s.model.mix == "normed_attention" else 0
+    return s.bytes * (5 * S * D + turned) + FLOAT32 * (S * s.model.heads + S) + normed
+
+
+def normed_bytes(s: Shapes) -> int:
+    """Of QK-norm: its divisors; queries and keys normed, in place of what was turned, and the
+    output once more, which has their layout.
+    """
+    S, D = s.S, s.model.width
+    instead = 2 * S * D if s.model.positions == "rotary" else 0
+    return FLOAT32 * 2 * S * s.model.heads + s.bytes * (3 * S * D - instead)
 
 
 def mlp_bytes(s: Shapes) -> int:

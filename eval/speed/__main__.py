@@ -31,7 +31,7 @@ from conf import help
 from conf.cli import choose_scale, composed, one_line
 from conf.schema import Config, training_config
 from data.registry import facts_of
-from eval.begin import use_threads
+from eval.begin import use_threads, with_cpu_type
 from eval.cost.report import count_of, writable
 from eval.speed import measure, report
 from eval.speed.baseline import make_plain
@@ -85,14 +85,19 @@ def with_baseline(configs: dict[str, Config]) -> dict[str, Config]:
     return found
 
 
-def set_threads(asked: int | None, config: Config) -> None:
-    """As the user says, or as many as pay."""
-    if pick_device(config.device).type != "cpu":
-        return
-    if asked is not None:
-        torch.set_num_threads(asked)
-    else:
-        use_threads(config, facts_of(config.task), None)
+def settled(configs: dict[str, Config], threads: int | None) -> dict[str, Config]:
+    """With the number types of this machine; on a CPU as many threads as asked for, or as pay for
+    the first.
+    """
+    first = next(iter(configs.values()))
+    if pick_device(first.device).type != "cpu":
+        return configs
+    if threads is not None:
+        torch.set_num_threads(threads)
+    typed = {name: with_cpu_type(c, facts_of(c.task)) for name, c in configs.items()}
+    if threads is None:
+        use_threads(next(iter(typed.values())), facts_of(first.task))
+    return typed
 
 
 def timed(configs: dict[str, Config], repeats: int) -> list[measure.Timed]:
@@ -119,7 +124,7 @@ def main(words: list[str]) -> None:
         return
     own, words = own_words(words)
     configs = {k: training_config(composed(v)) for k, v in variants(words).items()}
-    set_threads(own["threads"], next(iter(configs.values())))
+    configs = settled(configs, own["threads"])
     if own["baseline"] == "true":
         configs = with_baseline(configs)
     found = timed(configs, own["repeats"])

@@ -6,6 +6,7 @@ import numpy as np
 
 from conf.schema import Config
 from data.registry import facts_of
+from eval.cost.fit import fitted
 from tinyreason.device import pick_device
 from tinyreason.feed import Stream
 from tinyreason.puzzle import Facts, Puzzles
@@ -27,7 +28,8 @@ def random_trainer(config: Config) -> Trainer:
     facts = facts_of(config.task)
     facts = replace(facts, num_puzzle_identifiers=max(2, facts.num_puzzle_identifiers))
     stream = Stream(random_puzzles(facts), lambda rows, copy, rng: rows, seed=0)
-    return Trainer(config, facts, stream, pick_device(config.device))
+    device = pick_device(config.device)
+    return Trainer(fitted(config, facts, device), facts, stream, device)
 
 
 def one_segment(trainer: Trainer, config: Config) -> Solver:
