@@ -124,6 +124,7 @@ class BuildConfig:
     scale: str
     out: str
     copies: int
+    workers: int
 
 
 def typed(schema: type, config: Mapping[str, Any]):

@@ -183,6 +183,9 @@ def test_a_wrong_option_of_solve_is_one_line(wrong, words, call, tmp_path):
         (("out=x", "task=chess"), ("chess", "sudoku")),
         (("out=x", "task.side=5"), ("task.side=5",)),
         (("out=x", "task.source=no/such.csv"), ("no/such.csv",)),
+        (("out=x", "workers=0"), ("workers=0 must be 1 or more",)),
+        (("out=x", "workers=many"), ("workers", "many")),
+        (("out=x", "workers=1000"), ("workers=1000: 256 is the most",)),
     ],
 )
 def test_a_wrong_option_of_build_is_one_line(wrong, words, call, tmp_path):

@@ -14,7 +14,8 @@ from eval.speed import random_trainer
 from tests import tiny
 from tests.marks import hostile
 from tests.tiny import steps
-from tinyreason.layers import TRM_STYLE, Attention, attention_style, norm
+from tinyreason.functions import rms_norm
+from tinyreason.layers import EPS, TRM_STYLE, Attention, attention_style
 from tinyreason.noise import NoNoise, StepNoise
 
 MEDIUM = ("task=sudoku", "model=repair", "scale=medium")
@@ -178,7 +179,9 @@ def test_queries_and_keys_are_normed():
     normed = Attention(16, 2, 5, False, attention_style(TRM_STYLE, "normed_attention"))
     x = torch.randn(3, 5, 16)
     q, k, v = normed.qkv(x).view(3, 5, 3, 2, 8).permute(2, 0, 3, 1, 4)
-    y = F.scaled_dot_product_attention(norm(q), norm(k), v)  # whose eps is another
+    y = F.scaled_dot_product_attention(
+        rms_norm(q, -1, EPS), rms_norm(k, -1, EPS), v
+    )  # whose eps is another
     expected = normed.out(y.transpose(1, 2).reshape(3, 5, 16))
     torch.testing.assert_close(normed(x), expected, rtol=1e-4, atol=1e-4)
 

@@ -5,13 +5,13 @@ Unusual in them:
   keeps anyway; the rest is computed there again by cheap operations, so autograd's four tensors of
   the inner width become two, and a norm in float32 keeps no float32 copy of a bf16 input
 - gate and up are the halves of one product, and so are their gradients: nothing is cut or joined
-- SwiGLU mixes either axis: rows (N D), or columns (S N), where the tokens of all sequences lie side
-  by side and one product mixes them all
+- SwiGLU mixes the features of rows (N D), or the tokens of sequences (B S D), multiplied from the
+  left: one product a sequence, whose bits depend on no other, and no tensor is transposed
 
 Where a compiler sees them (`torch.compile`), and where a gradient of the gradient is asked for, the
 plain formula speaks.
 
-N rows (of the whole batch), D width, S sequence, I inner width.
+B batch, S sequence, D width, I inner width, N rows.
 """
 
 from collections.abc import Callable
@@ -25,63 +25,69 @@ from torch.autograd import Function
 aten = torch.ops.aten
 
 
-def times(x: Tensor, weight: Tensor, columns: bool) -> Tensor:
-    """A linear map of the rows of x, or of its columns; `weight` (out in)."""
-    return weight @ x if columns else x @ weight.T
+def times(x: Tensor, weight: Tensor, tokens: bool) -> Tensor:
+    """A linear map of features, or of tokens; `weight` (out in)."""
+    if tokens:
+        return torch.bmm(weight.expand(len(x), -1, -1), x)
+    return x @ weight.T
 
 
-def weight_gradient(d: Tensor, x: Tensor, columns: bool) -> Tensor:
+def weight_gradient(d: Tensor, x: Tensor, tokens: bool) -> Tensor:
     """(out in), where `d` is the gradient of `times(x, weight)`."""
-    return d @ x.T if columns else d.T @ x
+    if tokens:
+        return torch.bmm(d, x.mT).sum(0)
+    return d.T @ x
 
 
-def halves(x: Tensor, columns: bool) -> tuple[Tensor, Tensor]:
+def halves(x: Tensor, tokens: bool) -> tuple[Tensor, Tensor]:
     """Gate and up: views."""
-    return x.chunk(2, dim=0 if columns else -1)
+    return x.chunk(2, dim=1 if tokens else -1)
 
 
-def plain_swiglu(x: Tensor, gate_up: Tensor, down: Tensor, columns: bool = False) -> Tensor:
-    """down (silu(gate x) * up x): rows (N in) -> (N out), or columns (in N) -> (out N).
+def plain_swiglu(x: Tensor, gate_up: Tensor, down: Tensor, tokens: bool = False) -> Tensor:
+    """down (silu(gate x) * up x): of rows (N D), or of the tokens of (B S D).
 
     `gate_up` (2I in) has gate above up, `down` is (out I). Source: arXiv 2002.05202.
     """
-    gate, up = halves(times(x, gate_up, columns), columns)
-    return times(F.silu(gate) * up, down, columns)
+    if tokens:
+        return plain_swiglu(x.transpose(1, 2), gate_up, down).transpose(1, 2)
+    gate, up = F.linear(x, gate_up).chunk(2, dim=-1)
+    return F.linear(F.silu(gate) * up, down)
 
 
 class SwiGLUFunction(Function):
     """`plain_swiglu` in fewer passes over memory."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, gate_up: Tensor, down: Tensor, columns: bool) -> Tensor:
-        inner = times(x, gate_up, columns)
-        gate, up = halves(inner, columns)
+    def forward(ctx, x: Tensor, gate_up: Tensor, down: Tensor, tokens: bool) -> Tensor:
+        inner = times(x, gate_up, tokens)
+        gate, up = halves(inner, tokens)
         if any(ctx.needs_input_grad):
             ctx.save_for_backward(x, inner, gate_up, down)
-            ctx.columns = columns
-            return times(F.silu(gate).mul_(up), down, columns)
-        return times(F.silu(gate, inplace=True).mul_(up), down, columns)
+            ctx.tokens = tokens
+            return times(F.silu(gate).mul_(up), down, tokens)
+        return times(F.silu(gate, inplace=True).mul_(up), down, tokens)
 
     @staticmethod
     def backward(ctx, dy: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         x, inner, gate_up, down = ctx.saved_tensors
-        columns = ctx.columns
+        tokens = ctx.tokens
         if torch.is_grad_enabled():  # a gradient of this one is asked for
-            plain = partial(plain_swiglu, columns=columns)
+            plain = partial(plain_swiglu, tokens=tokens)
             return *again(plain, dy, x, gate_up, down), None
 
-        gate, up = halves(inner, columns)
+        gate, up = halves(inner, tokens)
         d_inner = torch.empty_like(inner)
-        d_gate, d_up = halves(d_inner, columns)
+        d_gate, d_up = halves(d_inner, tokens)
         active = aten.silu.out(gate, out=d_up)
         hidden = active * up
-        d_hidden = times(dy, down.T, columns)
-        d_down = weight_gradient(dy, hidden, columns)
+        d_hidden = times(dy, down.T, tokens)
+        d_down = weight_gradient(dy, hidden, tokens)
         active.mul_(d_hidden)  # from here on d_up
         torch.mul(d_hidden, up, out=hidden)
         aten.silu_backward.grad_input(hidden, gate, grad_input=d_gate)
-        d_x = times(d_inner, gate_up.T, columns)
-        return d_x, weight_gradient(d_inner, x, columns), d_down, None
+        d_x = times(d_inner, gate_up.T, tokens)
+        return d_x, weight_gradient(d_inner, x, tokens), d_down, None
 
 
 def again(f: Callable[..., Tensor], d: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
@@ -136,11 +142,11 @@ def rms_norm(x: Tensor, dim: int, eps: float) -> Tensor:
     return RMSNormFunction.apply(x, dim, eps)[0]
 
 
-def swiglu(x: Tensor, gate_up: Tensor, down: Tensor, columns: bool = False) -> Tensor:
-    """down (silu(gate x) * up x): rows (N in) -> (N out), or columns (in N) -> (out N).
+def swiglu(x: Tensor, gate_up: Tensor, down: Tensor, tokens: bool = False) -> Tensor:
+    """down (silu(gate x) * up x): of rows (N D), or of the tokens of (B S D).
 
     `gate_up` (2I in) has gate above up, `down` is (out I).
     """
     if torch.compiler.is_compiling():
-        return plain_swiglu(x, gate_up, down, columns)
-    return SwiGLUFunction.apply(x, gate_up, down, columns)
+        return plain_swiglu(x, gate_up, down, tokens)
+    return SwiGLUFunction.apply(x, gate_up, down, tokens)

@@ -85,17 +85,9 @@ class Core(nn.Module):
         self, x: Tensor, positions: Tensor | None = None, order: tuple[int, ...] | None = None
     ) -> Tensor:
         """`order`: which blocks, in turn; None: all."""
-        if self.tokens_first:
-            x = x.transpose(0, 1).contiguous().transpose(0, 1)
         for i in range(len(self.blocks)) if order is None else order:
             x = self.blocks[i](x, positions)
-        return x.contiguous()
-
-    @property
-    def tokens_first(self) -> bool:
-        """In memory, where one token of all sequences is one long row for the mixer's products."""
-        mixes = [block.mix for block in self.blocks]
-        return any(isinstance(mix, TokenMixer) and mix.fused is None for mix in mixes)
+        return x
 
 
 class Block(nn.Module):
@@ -202,10 +194,7 @@ class TokenMixer(nn.Module):
             raise UserError("model.mix=mixer cannot leave tokens out; use model.mix=attention")
         if self.fused is not None:
             return self.fused(x, *self.mlp.weights(x.dtype))
-        B, S = x.shape[:2]
-        columns = x.transpose(0, 1).reshape(S, -1)  # no copy where tokens come first in memory
-        mixed = swiglu(columns, *self.mlp.weights(x.dtype), columns=True)
-        return mixed.view(S, B, -1).transpose(0, 1)
+        return swiglu(x, *self.mlp.weights(x.dtype), tokens=True)
 
 
 class SwiGLU(nn.Module):
@@ -225,16 +214,8 @@ class SwiGLU(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.fused is not None:
             return self.down(self.fused(x, self.gate_up.weight.to(x.dtype)))
-        return in_rows(lambda rows: swiglu(rows, *self.weights(x.dtype)), x)
-
-
-def in_rows(f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """f (N D) -> (N E) of the vectors of x (... D), in whatever order they lie in memory."""
-    turned = x.ndim == 3 and not x.is_contiguous()
-    if turned:
-        x = x.transpose(0, 1)
-    y = f(x.reshape(-1, x.shape[-1])).unflatten(0, x.shape[:-1])
-    return y.transpose(0, 1) if turned else y
+        rows = swiglu(x.reshape(-1, x.shape[-1]), *self.weights(x.dtype))
+        return rows.view(x.shape)
 
 
 class SquaredReLU(nn.Module):

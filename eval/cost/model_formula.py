@@ -128,9 +128,11 @@ def core_bytes(s: Shapes, recursions: range) -> int:
     """Kept by the cores that tracked recursions apply to one puzzle: the input of each core, and
     what its blocks keep.
     """
-    applied = [layers for t in recursions for layers in s.model.applied(t)]
-    inputs = len(applied) * s.bytes * s.S * s.model.width
-    return inputs + sum(applied) * (mix_bytes(s) + mlp_bytes(s))
+    applied = [s.model.applied(t) for t in recursions]
+    # a single latent goes on as the last norm kept it; two are added first
+    inputs = sum(len(cores) if s.latents > 1 else 1 for cores in applied)
+    blocks = sum(sum(cores) for cores in applied)
+    return inputs * s.bytes * s.S * s.model.width + blocks * (mix_bytes(s) + mlp_bytes(s))
 
 
 def mix_bytes(s: Shapes) -> int:
@@ -146,12 +148,10 @@ def mix_bytes(s: Shapes) -> int:
 
 
 def normed_bytes(s: Shapes) -> int:
-    """Of QK-norm: its divisors; queries and keys normed, in place of what was turned, and the
-    output once more, which has their layout.
-    """
+    """Of QK-norm: its divisors; queries and keys normed, in place of what was turned."""
     S, D = s.S, s.model.width
     instead = 2 * S * D if s.model.positions == "rotary" else 0
-    return FLOAT32 * 2 * S * s.model.heads + s.bytes * (3 * S * D - instead)
+    return FLOAT32 * 2 * S * s.model.heads + s.bytes * (2 * S * D - instead)
 
 
 def mlp_bytes(s: Shapes) -> int:
@@ -178,9 +178,8 @@ def kept(s: Shapes) -> int:
     tracked = range(first, s.depth.total)
     cores = state_bytes(s) if s.model.recompute else core_bytes(s, tracked)
     loss = s.facts.seq_len * LOSS_BYTES[s.loss](s.facts.vocab_size)
-    # what is read is the last norm's result, which is kept already where it was not copied
-    shared = s.model.mix == "attention" and not s.model.recompute
-    read = 0 if shared else s.bytes * s.S * s.model.width
+    # what is read is the last norm's result, which is kept already
+    read = s.bytes * s.S * s.model.width if s.model.recompute else 0
     return cores + read + loss
 
 
