@@ -9,6 +9,7 @@ from torch import Tensor
 
 from tinyreason import earlier
 from tinyreason.combinations import refuse_combinations
+from tinyreason.compiled import compile_cores
 from tinyreason.depth import DepthConfig, generator_of, make_depth
 from tinyreason.ema import EMA
 from tinyreason.feed import Feed, Stream
@@ -16,7 +17,6 @@ from tinyreason.gradient import GradientConfig, make_gradient
 from tinyreason.graph import GRAPH, make_graph
 from tinyreason.halting import HaltingConfig, make_halting
 from tinyreason.kernels import KERNELS, Site, choose_kernels
-from tinyreason.layers import Core
 from tinyreason.losses import CROSS_ENTROPIES, Loss, cross_entropy_of, total
 from tinyreason.metrics import Meter, Metric, tally
 from tinyreason.models import (
@@ -332,13 +332,6 @@ def by_name(table: Tensor, fresh: Tensor, known: list[list], wanted: list[list])
     if len(rows) != len(fresh) or table.shape[1] != fresh.shape[1]:
         return fresh
     return torch.where((rows >= 0)[:, None], table.to(fresh.device)[rows.clamp(min=0)], fresh)
-
-
-def compile_cores(model: RecursiveModel) -> None:
-    """Compile the tied networks: one graph for all recursions, whatever the depth of a step."""
-    for module in model.modules():
-        if isinstance(module, Core):
-            module.compile()
 
 
 def joined(parts: tuple) -> tuple | dict[str, Loss]:
