@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -31,8 +32,10 @@ from tinyreason.errors import UserError
 from tinyreason.options import flat
 from tinyreason.run.console import say, tell
 from tinyreason.run.folder import incidental
+from tinyreason.run.place import is_first, place
 
 CONF = Path(__file__).parent
+WAIT = 3  # seconds
 SIGNALLED = 128  # exit codes from here on are those of signals
 
 
@@ -43,6 +46,8 @@ def command(config_name: str, function: Callable[[DictConfig], None]) -> None:
     its traceback.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # raise to us instead of printing a page
+    with one_line(config_name):
+        refuse_ranks(config_name, sys.argv[1:])
 
     codes = [0]
 
@@ -66,6 +71,17 @@ def command(config_name: str, function: Callable[[DictConfig], None]) -> None:
         hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)()
     if max(codes):
         sys.exit(max(codes))
+
+
+def refuse_ranks(config_name: str, words: list[str]) -> None:
+    """Raises UserError where torchrun has started what is not a single training."""
+    if place().world == 1:
+        return
+    if config_name != "train":
+        raise UserError("only train.py works in several ranks; start it without torchrun")
+    if {"-m", "--multirun"} & set(words):
+        advice = "leave torchrun out, and use hydra/launcher=joblib to have runs side by side"
+        raise UserError(f"a sweep does not work in several ranks; {advice}")
 
 
 def keys_of(config_name: str) -> list[str]:
@@ -183,7 +199,12 @@ def program() -> str:
 
 
 def fail(message: str, code: int = 2) -> None:
-    """Say what is wrong and leave."""
+    """Say what is wrong and leave. What all ranks find wrong, the first one says, and the others
+    are ended while they wait; what one of them finds, it says.
+    """
+    if not is_first():
+        time.sleep(WAIT)
+        message = f"rank {os.environ['RANK']}: {message}"
     tell(f"error: {message}", sys.stderr)
     sys.exit(code)
 

@@ -7,7 +7,7 @@ A second SIGINT leaves at once, and nothing is saved beyond the last checkpoint.
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 NAMES = ("SIGTERM", "SIGINT", "SIGUSR1")  # the last is not on Windows
@@ -59,6 +59,11 @@ class Stop:
             yield
         finally:
             self.idle = False
+
+    def agree(self, largest: Callable[[int], list[int]]) -> None:
+        """On the signal that the ranks got, whichever of them did."""
+        (number,) = largest(self.signal or 0)
+        self.signal = signal.Signals(number) if number else None
 
     @property
     def code(self) -> int:
