@@ -10,6 +10,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+from tinyreason.run.place import is_first
+
 NAMES = ("SIGTERM", "SIGINT", "SIGUSR1")  # the last is not on Windows
 SIGNALS = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))
 
@@ -42,12 +44,15 @@ class Stop:
         self.interrupted |= number == signal.SIGINT
         if self.signal is None:
             self.signal = signal.Signals(number)
-            with suppress(
-                OSError
-            ):  # nobody may be reading; and print, of all things, may be what was interrupted
-                os.write(2, f"\n{self.signal.name}: finishing this step, then saving\n".encode())
+            if is_first():
+                self.say_so()
         if self.idle:
             raise Stopped
+
+    def say_so(self) -> None:
+        # nobody may be reading; and print, of all things, may be what was interrupted
+        with suppress(OSError):
+            os.write(2, f"\n{self.signal.name}: finishing this step, then saving\n".encode())
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
