@@ -31,8 +31,9 @@ import torch
 from omegaconf import DictConfig
 from tqdm import tqdm
 
-from conf.cli import choose_scale, command, default_name, sweeping
+from conf.cli import choose_scale, command, default_name
 from conf.schema import Config, plain, training_config
+from conf.sweep import sweeping
 from conf.tracker import Fallback, NoTracker, make_tracker
 from data.registry import load_task
 from data.task import Task

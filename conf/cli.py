@@ -19,13 +19,13 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from conf import help
 from conf.files_decide import files_decide
+from conf.sweep import Job, launching
 from conf.words import mended
 from tinyreason import earlier
 from tinyreason.errors import UserError
@@ -36,7 +36,6 @@ from tinyreason.run.place import is_first, place
 
 CONF = Path(__file__).parent
 WAIT = 3  # seconds
-SIGNALLED = 128  # exit codes from here on are those of signals
 
 
 def command(config_name: str, function: Callable[[DictConfig], None]) -> None:
@@ -49,17 +48,10 @@ def command(config_name: str, function: Callable[[DictConfig], None]) -> None:
     with one_line(config_name):
         refuse_ranks(config_name, sys.argv[1:])
 
-    codes = [0]
-
     def job(words: DictConfig) -> None:
-        try:
-            with one_line(config_name):  # or Hydra announces a failed job first
-                files_decide(words, HydraConfig.get().overrides.task)
-                function(words)
-        except SystemExit as left:
-            if not sweeping() or left.code >= SIGNALLED:
-                raise
-            codes.append(left.code)  # the other runs of a sweep go on
+        with one_line(config_name):  # or Hydra announces a failed job first
+            files_decide(words, HydraConfig.get().overrides.task)
+            function(words)
 
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -68,9 +60,9 @@ def command(config_name: str, function: Callable[[DictConfig], None]) -> None:
         return
     with one_line(config_name):
         sys.argv[1:] = mended(sys.argv[1:], keys_of(config_name))
-        hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)()
-    if max(codes):
-        sys.exit(max(codes))
+        with launching(sys.argv[1:]):
+            main = hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)
+            main(Job(job))()
 
 
 def refuse_ranks(config_name: str, words: list[str]) -> None:
@@ -88,11 +80,6 @@ def keys_of(config_name: str) -> list[str]:
     """The words before '=' that a command knows at its top: options and groups."""
     text = (CONF / f"{config_name}.yaml").read_text(encoding="utf-8")
     return re.findall(r"^(?:  - )?(\w+):", text, re.MULTILINE)
-
-
-def sweeping() -> bool:
-    """This is one run of several, by `-m`."""
-    return HydraConfig.get().mode == RunMode.MULTIRUN
 
 
 @contextmanager

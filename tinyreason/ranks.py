@@ -46,10 +46,7 @@ class Ranks:
 
     def slots(self, count: int) -> slice:
         """Those of this rank among so many. Raises UserError unless every rank gets as many."""
-        if count % self.world:
-            near = f"batch={max(count - count % self.world, self.world)}"
-            told = f"batch={count} slots cannot be shared by {self.world} ranks"
-            raise UserError(f"{told}; use {near}, or another number of ranks")
+        refuse_uneven(count, self.world)
         return self.share(count)
 
     def share(self, count: int) -> slice:
@@ -227,6 +224,14 @@ def joined(device: str, deterministic: bool) -> Iterator[Ranks]:
         dist.destroy_process_group()
         raise
     dist.destroy_process_group()
+
+
+def refuse_uneven(batch: int, world: int) -> None:
+    """Raises UserError unless each of `world` ranks gets as many of the slots."""
+    if batch % world:
+        near = f"batch={max(batch - batch % world, world)}"
+        told = f"batch={batch} slots cannot be shared by {world} ranks"
+        raise UserError(f"{told}; use {near}, or another number of ranks")
 
 
 def told(exchange: Callable[[], Any]) -> None:
