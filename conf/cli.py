@@ -141,6 +141,8 @@ def shorten(message: str) -> str:
     message = " ".join(message.split())
     if message.startswith("Could not override"):
         message += f" There is no such key; `python {program()} --cfg job` prints all keys."
+    if "hydra/launcher" in message:
+        message += "; joblib and submitit_slurm come with pip install 'tinyreason[sweep]'"
     return message
 
 

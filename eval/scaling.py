@@ -10,7 +10,8 @@ It takes the words of train.py, and
     repeats=7          how often, in turn, A B C A B C: ratios hold where a shared machine drifts
 
 CPU ms are those of all ranks and threads for one segment: what work it is, however busy the
-machine is otherwise. On CUDA each rank has a GPU of its own. Puzzles are random tokens of the task's shape.
+machine is otherwise. On CUDA each rank has a GPU of its own. Puzzles are random tokens of the
+task's shape.
 """
 
 import os
