@@ -47,14 +47,16 @@ from tinyreason.feed import Stream
 from tinyreason.models import parameter_count
 from tinyreason.nonfinite import MOST_IN_A_ROW
 from tinyreason.puzzle import Puzzles
-from tinyreason.ranks import ALONE, Ranks, joined
+from tinyreason.ranks import ALONE, Ranks
 from tinyreason.run.console import say
 from tinyreason.run.deterministic import deterministic
 from tinyreason.run.folder import Finished, RunFolder
 from tinyreason.run.machine import peak_memory
 from tinyreason.run.one_folder import OneFolder, folder_of
+from tinyreason.run.place import place
 from tinyreason.run.puzzles import digests
 from tinyreason.run.signals import Stop, Stopped
+from tinyreason.several import joined
 from tinyreason.sharded import Sharded
 from tinyreason.solver import Solver
 from tinyreason.trainer import Trainer
@@ -356,7 +358,7 @@ def memory_advice(config: Config) -> Iterator[None]:
         ):
             raise
         peak = f"{peak_memory(pick_device(config.device)) / 2**30:.1f} GiB in use at most"
-        half = max(1, (config.micro_batch or config.batch) // 2)
+        half = max(1, (config.micro_batch or config.batch // place().world) // 2)
         options = f"micro_batch={half}, model.recompute=true, or a smaller eval.batch="
         what = f"out of memory at batch={config.batch}, {peak}"
         raise UserError(f"{what}; use {options}; the same command then resumes") from None

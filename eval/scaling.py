@@ -33,8 +33,9 @@ from tinyreason.device import pick_device
 from tinyreason.errors import UserError
 from tinyreason.feed import Stream
 from tinyreason.puzzle import Puzzles
-from tinyreason.ranks import Ranks, joined, refuse_uneven
+from tinyreason.ranks import Ranks, refuse_uneven
 from tinyreason.run.place import VARIABLES
+from tinyreason.several import joined
 from tinyreason.trainer import Trainer
 
 WARM_UP = 3  # steps
@@ -92,7 +93,7 @@ class Way:
         for rank in range(ranks):
             place = (str(rank), str(ranks), str(rank), "127.0.0.1", port)
             env = os.environ | dict(zip(VARIABLES, place, strict=True))
-            env |= {"OMP_NUM_THREADS": str(threads)}
+            env |= {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"}  # as train.py
             pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
             self.processes.append(subprocess.Popen(command, env=env, text=True, **pipes))
         self.answer()

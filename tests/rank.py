@@ -20,9 +20,10 @@ from eval.score import metrics
 from tests import tiny
 from tinyreason.feed import Stream
 from tinyreason.puzzle import Puzzles, Rows
-from tinyreason.ranks import ALONE, Ranks, joined
+from tinyreason.ranks import ALONE, Ranks
 from tinyreason.run import checkpoint
 from tinyreason.run.signals import Stop, Stopped
+from tinyreason.several import joined
 from tinyreason.sharded import Sharded
 from tinyreason.trainer import Trainer
 
