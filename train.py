@@ -5,22 +5,21 @@ recursion, asks for the answer, and moves the weights once; a puzzle stays in it
 halts, its state carried on but detached.
 """
 
-import os
 import signal
 import sys
 
 if sys.version_info < (3, 11):  # noqa: UP036, before anything that it could not even read
     sys.exit("error: tinyreason needs Python 3.11 or later, this is " + sys.version.split()[0])
 
-# read when torch loads: spinning threads starve shared cores
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+import tinyreason.run.waiting  # noqa: F401, before torch is loaded
+
 if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     # Ctrl-C while loading: no traceback; `command` listens again
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -38,7 +37,8 @@ from conf.tracker import Fallback, NoTracker, make_tracker
 from data.registry import load_task
 from data.task import Task
 from eval.advice import cannot_learn, does_not_learn
-from eval.begin import begin_from, refuse_other_puzzles, remember
+from eval.begin import begin_from, refuse_other_puzzles, remember, use_threads, with_cpu_type
+from eval.cost.fit import fitted
 from eval.score import brief, save_submission, solve
 from tinyreason.device import pick_device
 from tinyreason.errors import UserError
@@ -77,8 +77,9 @@ class Run(NamedTuple):
 def train(config: Config, ranks: Ranks = ALONE) -> dict:
     """Train, evaluate, and leave runs/<name>/ complete. Returns what result.json holds."""
     run = begin(config, ranks)
+    config = run.config
     try:
-        with Stop() as stop:
+        with memory_advice(config), Stop() as stop:
             try:
                 learn(run, stop)
                 solver, votes = sharded(run, stop), config.eval.votes
@@ -196,6 +197,12 @@ def begin(config: Config, ranks: Ranks = ALONE) -> Run:
         start = folder.start()
         task, splits = loaded(config, ranks)
         refuse_other_puzzles(config, folder, splits)
+        saved, made_on = (start and start[1][key] for key in ("config", "made_on"))
+        config = for_all(lambda one: fitted(one, task.facts, device, saved), config, ranks)
+        folder.config = plain(config)
+        if device.type == "cpu":  # not in the folder: another machine may use the run
+            config = for_all(lambda one: with_cpu_type(one, task.facts, made_on), config, ranks)
+            use_threads(config, task.facts, made_on)
         torch.manual_seed(config.seed)
         stream = Stream(splits["train"], task.augment, config.seed)
         trainer = Trainer(config, task.facts, stream, device, ranks)
@@ -215,6 +222,15 @@ def begin(config: Config, ranks: Ranks = ALONE) -> Run:
     if start and not folder.owns(start[0]):
         save(run)  # from here on its own
     return run
+
+
+def for_all(choose: Callable[[Config], Config], config: Config, ranks: Ranks) -> Config:
+    """What `choose` makes of the configuration of a rank's slots: the first one's, for all."""
+    found = choose(replace(config, batch=config.batch // ranks.world))
+    chosen = [found.micro_batch, found.model.recompute, found.model.dtype]
+    micro_batch, again, dtype = ranks.shared(chosen)
+    model = replace(found.model, recompute=again, dtype=dtype)
+    return replace(found, batch=config.batch, micro_batch=micro_batch, model=model)
 
 
 def loaded(config: Config, ranks: Ranks) -> tuple[Task, dict[str, Puzzles]]:
@@ -311,9 +327,10 @@ def describe(config: Config, trainer: Trainer, task: Task, splits: dict, folder:
     """The first lines that a user reads."""
     sizes = ", ".join(f"{len(v)} {k}" for k, v in splits.items())
     depth = trainer.depth.full
+    dtype = str(trainer.model.encoder.dtype).removeprefix("torch.")
     say(
         f"{folder.path}: {config.task['name']} ({sizes} "
-        f"examples), scale={config.scale}, device={trainer.device}"
+        f"examples), scale={config.scale}, device={trainer.device}, model.dtype={dtype}"
     )
     say(
         f"{config.model.name} with {parameter_count(trainer.model):,} parameters, "
@@ -358,7 +375,8 @@ def memory_advice(config: Config) -> Iterator[None]:
         ):
             raise
         peak = f"{peak_memory(pick_device(config.device)) / 2**30:.1f} GiB in use at most"
-        half = max(1, (config.micro_batch or config.batch // place().world) // 2)
+        own = config.batch // place().world
+        half = max(1, min(config.slots_at_once, own) // 2)
         options = f"micro_batch={half}, model.recompute=true, or a smaller eval.batch="
         what = f"out of memory at batch={config.batch}, {peak}"
         raise UserError(f"{what}; use {options}; the same command then resumes") from None

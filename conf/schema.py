@@ -191,7 +191,8 @@ def plain(config) -> dict:
 def training_config(words: DictConfig) -> Config:
     """What train.py trains with, every value checked."""
     config = typed(Config, words)
-    config = replace(config, resume=lowered(config.resume), compile=lowered(config.compile))
+    switches = {key: lowered(getattr(config, key)) for key in ("resume", "compile", "graph")}
+    config = replace(config, **switches)
     config.check()
     return config
 

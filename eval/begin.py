@@ -7,8 +7,11 @@ from textwrap import shorten
 from conf.schema import Config
 from data.task import Task
 from eval.load import changed, weights_for_init
+from tinyreason.cpu import fast_cpu_type, settle_threads
 from tinyreason.errors import UserError
-from tinyreason.puzzle import SPLITS, Puzzles
+from tinyreason.layers import Inner
+from tinyreason.models import DTYPES, name_of
+from tinyreason.puzzle import SPLITS, Facts, Puzzles
 from tinyreason.run import puzzles
 from tinyreason.run.console import say
 from tinyreason.run.folder import RunFolder
@@ -58,3 +61,31 @@ def begin_from(trainer: Trainer, init: str, task: Task) -> None:
             f"init={init}: {known}"
             + (f", begun afresh: {shorten(', '.join(new), 200)}" if new else "")
         )
+
+
+def with_cpu_type(config: Config, facts: Facts, saved: dict | None = None) -> Config:
+    """`config` with a number type for model.dtype=auto on a CPU: one that pays, by timing, or the
+    one of the run that goes on. `saved`: what its checkpoint was made on.
+    """
+    if config.model.dtype != "auto":
+        return config
+    if saved is None:
+        name = name_of(fast_cpu_type(*sizes_of_layer(config, facts)))
+    else:
+        name = saved.get("dtype", "float32")  # which versions had that timed nothing
+    return replace(config, model=replace(config.model, dtype=name))
+
+
+def use_threads(config: Config, facts: Facts, saved: dict | None = None) -> None:
+    """As many as pay, by timing, or those of the run that goes on."""
+    dtype = DTYPES[config.model.dtype]
+    line = settle_threads(*sizes_of_layer(config, facts), dtype, saved and saved["threads"])
+    if line:
+        say(line)
+
+
+def sizes_of_layer(config: Config, facts: Facts) -> tuple[int, int, int]:
+    """Rows, width and inner width of most of the work."""
+    model = config.model
+    rows = config.slots_at_once * (model.prefix + facts.seq_len)
+    return rows, model.width, Inner(model.expansion, model.inner_multiple).width(model.width)

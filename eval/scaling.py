@@ -14,6 +14,8 @@ machine is otherwise. On CUDA each rank has a GPU of its own. Puzzles are random
 task's shape.
 """
 
+import tinyreason.run.waiting  # noqa: F401, I001, before torch is loaded
+
 import os
 import re
 import socket
@@ -93,7 +95,7 @@ class Way:
         for rank in range(ranks):
             place = (str(rank), str(ranks), str(rank), "127.0.0.1", port)
             env = os.environ | dict(zip(VARIABLES, place, strict=True))
-            env |= {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"}  # as train.py
+            env |= {"OMP_NUM_THREADS": str(threads)}
             pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
             self.processes.append(subprocess.Popen(command, env=env, text=True, **pipes))
         self.answer()

@@ -136,6 +136,10 @@ WRONG = [
     (("ema=1.5",), ("ema",)),
     (("optim.warmup=-1",), ("optim.warmup",)),
     (("compile=maybe",), ("compile",)),
+    (("graph=maybe",), ("graph", "auto")),
+    (("graph=true", "device=cpu"), ("graph=auto",)),
+    (("kernels=cuda",), ("kernels", "triton")),
+    (("kernels=triton", "device=cpu"), ("kernels=auto",)),
     (("nonsense",), ("nonsense",)),
 ]
 
@@ -320,8 +324,8 @@ def test_runs_are_named_by_the_choices_that_change_them(call, tmp_path):
     assert not any("device" in name for name in names)
 
 
-def test_true_and_false_are_words_of_resume_and_compile(call, tmp_path):
-    assert call("train", *TINY, "resume=false", "compile=false")[0] == 0
+def test_true_and_false_are_words_of_resume_compile_and_graph(call, tmp_path):
+    assert call("train", *TINY, "resume=false", "compile=false", "graph=false")[0] == 0
     code, _, err = call("train", *TINY, "resume=false", "steps=2")
     assert code == 2
     assert "exists; " in err

@@ -47,6 +47,31 @@ def name_of_rank(name: str, gpus: int) -> str:
     return f"cuda:{here.local}"
 
 
+AMPERE = (8, 0)  # the first compute capability whose matrix units multiply bfloat16
+
+
+def fast_type(device: torch.device) -> torch.dtype:
+    """The type of activations that a device multiplies fast: what `model.dtype=auto` means."""
+    if device.type != "cuda":
+        return torch.float32
+    return fast_type_of_cuda(torch.cuda.get_device_capability(device))
+
+
+def fast_type_of_cuda(capability: tuple[int, int]) -> torch.dtype:
+    """Of a GPU of that compute capability. Older ones have bfloat16 by emulation, slower than
+    float32.
+    """
+    return torch.bfloat16 if capability >= AMPERE else torch.float32
+
+
 def widest(device: torch.device) -> torch.dtype:
     """The most exact type of floating point that a device has: Apple's GPUs have no float64."""
     return torch.float32 if device.type == "mps" else torch.float64
+
+
+def waited(device: torch.device) -> None:
+    """Once the device has done all that it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()

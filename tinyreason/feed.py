@@ -118,11 +118,19 @@ class Feed:
         """(B,) bool -> B rows of which those at `free` slots are the next draws, in order, after
         those of the ranks before; the others are fillers.
         """
-        free = self.ranks.gathered(free)
-        if self.sure < len(free):
+        self.ready(self.ranks.world * len(free))
+        return self.next(free)
+
+    def ready(self, slots: int) -> None:
+        """The host's part of `take`: so many draws lie ready."""
+        if self.sure < slots:
             self.start = self.position
             self.fill()
-        self.sure -= len(free)
+        self.sure -= slots
+
+    def next(self, free: Tensor) -> Batch:
+        """The device's part of `take`."""
+        free = self.ranks.gathered(free)
         index = (self.taken + free.cumsum(0) - 1).clamp(min=0)
         self.taken = self.taken + free.sum()
         own = self.ranks.own(index)

@@ -50,7 +50,7 @@ class PuzzleEmbedding(nn.Module):
         self.used = [(ids, rows)]
 
     @torch.no_grad()
-    def step(self, lr: float, weight_decay: float, good: Tensor) -> None:
+    def step(self, lr: float | Tensor, weight_decay: float, good: Tensor) -> None:
         """w = (1 - lr wd) w - lr sign(sum of the gradients of w's rows), for the rows in use;
         nothing unless `good`.
         """

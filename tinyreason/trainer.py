@@ -1,5 +1,6 @@
 """A training run in memory: all that changes while training, and the one step that changes it."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from typing import NamedTuple
 
@@ -12,12 +13,21 @@ from tinyreason.depth import DepthConfig, generator_of, make_depth
 from tinyreason.ema import EMA
 from tinyreason.feed import Feed, Stream
 from tinyreason.gradient import GradientConfig, make_gradient
+from tinyreason.graph import GRAPH, make_graph
 from tinyreason.halting import HaltingConfig, make_halting
+from tinyreason.kernels import KERNELS, Site, choose_kernels
 from tinyreason.layers import Core
 from tinyreason.losses import CROSS_ENTROPIES, Loss, cross_entropy_of, total
 from tinyreason.metrics import Meter, Metric, tally
-from tinyreason.models import ModelConfig, Read, RecursiveModel, make_model, parameter_count
-from tinyreason.noise import StepNoise
+from tinyreason.models import (
+    ModelConfig,
+    Read,
+    RecursiveModel,
+    make_model,
+    name_of,
+    parameter_count,
+)
+from tinyreason.noise import Noise, StepNoise
 from tinyreason.nonfinite import BadSteps, only_if
 from tinyreason.objective import judged_segment
 from tinyreason.optim import OptimConfig, Optimizers
@@ -49,8 +59,17 @@ class Training(Options):
     loss: str = option(choices=tuple(CROSS_ENTROPIES))
     ema: float | None = option(least=0, most=1)  # decay of the averaged weights; None: none
     compile: str = option(choices=("auto", "true", "false"))  # auto: on CUDA
-    # slots of a rank that go forward and backward at once; None: all
-    micro_batch: int | None = option(least=1)
+    kernels: str = option(choices=KERNELS)  # auto: on CUDA, where they are faster
+    graph: str = option(choices=GRAPH)  # auto: on CUDA, where that is faster
+    # slots of a rank that go forward and backward at once; None: all; auto: for the caller to
+    # choose
+    micro_batch: int | str | None = option(least=1, words=("auto",))
+
+    @property
+    def slots_at_once(self) -> int:
+        """That number; where nobody has chosen one, all slots."""
+        chosen = isinstance(self.micro_batch, int)
+        return min(self.micro_batch, self.batch) if chosen else self.batch
 
     def check_together(self, prefix: str) -> None:
         refuse_combinations(self)
@@ -74,7 +93,7 @@ class Trainer:
         self.batch, self.seed = config.batch, config.seed
         self.slots = ranks.slots(config.batch)
         own = self.slots.stop - self.slots.start
-        size = config.micro_batch or own
+        size = min(config.slots_at_once, own)
         self.parts = [slice(first, min(first + size, own)) for first in range(0, own, size)]
         self.model = make_model(config.model, facts, device)
         self.gradient = make_gradient(config.gradient, config.model.cycle)
@@ -82,9 +101,12 @@ class Trainer:
         self.supervision = make_supervision(config.supervision)
         self.halting = make_halting(config.halting)
         self.cross_entropy = cross_entropy_of(config.loss)
+        compiled = config.compile == "true" or (config.compile == "auto" and device.type == "cuda")
+        site = Site(size, config.model.prefix + facts.seq_len, device, compiled)
+        self.kernels = choose_kernels(config.kernels, self.model, site, self.gradient.twice)
         self.optimizers = Optimizers(self.model, config.optim, config.steps)
         self.ema = None if config.ema is None else EMA(self.model, config.ema)
-        if config.compile == "true" or (config.compile == "auto" and device.type == "cuda"):
+        if compiled:
             for model in {self.model, self.averaged}:
                 compile_cores(model)
         # of halting's exploration
@@ -95,6 +117,7 @@ class Trainer:
         self.steps, self.seconds = 0, 0.0
         # the evaluation with the highest exact accuracy so far: its step, its accuracy
         self.best: dict | None = None
+        self.graph = make_graph(config.graph, self)
 
     def step(self) -> None:
         """One segment of every slot and one optimizer step. The host waits only where the feed
@@ -103,10 +126,23 @@ class Trainer:
         A step whose loss or gradient is not finite moves nothing, and every slot then begins with a
         new puzzle.
         """
-        carry = self.carry.refill(self.feed.take(self.carry.halted))
+        self.feed.ready(self.batch)
+        self.optimizers.schedule_next()
         depth = self.drawn_depth()
+        if self.graph is None:
+            self.advance(depth, self.steps + 1, self.noise)
+        else:
+            self.graph(depth)
+        self.steps += 1
+
+    def advance(self, depth: Depth, step: int | Tensor, noise: Callable[[slice], Noise]) -> None:
+        """The device's part of step number `step`: nothing in it waits for a number, or makes one
+        that is another at the next step, so that it can be recorded.
+        """
+        carry = self.carry.refill(self.feed.next(self.carry.halted))
         parts = [
-            self.forward_backward(carry.select(rows), depth.of(rows), rows) for rows in self.parts
+            self.forward_backward(carry.select(rows), depth.of(rows), rows, noise(rows))
+            for rows in self.parts
         ]
         state, read, losses = (joined(part) for part in zip(*parts, strict=True))
 
@@ -116,7 +152,7 @@ class Trainer:
         norm = self.optimizers.norm()
         good = finite_loss & torch.isfinite(norm)
         only_if(good, self.moved, lambda: self.move(good))
-        self.bad_steps.count(good, self.steps + 1)
+        self.bad_steps.count(good, step)
 
         carry = carry.advance(state)
         done = self.halting.done(read, carry.segments, self.generator, self.ranks)
@@ -124,25 +160,24 @@ class Trainer:
         one = self.ranks.once(torch.ones_like(norm))
         mean_norm = Metric(self.ranks.once(norm), one)
         self.measure(good, tally(losses, read, self.carry) | {"grad_norm": mean_norm})
-        self.steps += 1
 
     def forward_backward(
-        self, carry: Carry, depth: Depth, rows: slice
+        self, carry: Carry, depth: Depth, rows: slice, noise: Noise | None = None
     ) -> tuple[NamedTuple, Read, dict[str, Loss]]:
         """A segment of the slots `rows` forward and backward: their state, last read and losses,
         all detached.
         """
-        trace, losses = self.forward(carry, depth, rows)
+        trace, losses = self.forward(carry, depth, rows, noise)
         (total(losses) / self.batch).backward()
         values = {name: loss._replace(value=loss.value.detach()) for name, loss in losses.items()}
         return detached(trace.state), detached(trace.reads[-1]), values
 
     def forward(
-        self, carry: Carry, depth: Depth, rows: slice = slice(None)
+        self, carry: Carry, depth: Depth, rows: slice = slice(None), noise: Noise | None = None
     ) -> tuple[Trace, dict[str, Loss]]:
-        """A segment of the slots `rows`, and its losses."""
+        """A segment of the slots `rows`, and its losses; with the `noise` of this step."""
         judges = self.halting, self.supervision, self.cross_entropy
-        noise = self.noise(rows)
+        noise = self.noise(rows) if noise is None else noise
         return judged_segment(self.model, carry, depth, self.gradient, noise, *judges)
 
     def drawn_depth(self) -> Depth:
@@ -160,7 +195,7 @@ class Trainer:
 
     def move(self, good: Tensor) -> None:
         """The optimizers' step, and the average's."""
-        self.optimizers.step(good)
+        self.optimizers.move(good)
         self.model.adjust()
         if self.ema is not None:
             self.ema.update(self.model)
@@ -211,7 +246,7 @@ class Trainer:
             # nothing here draws from these; a model that you add may
             "random": checkpoint.random_states(),
             "config": self.config,
-            "made_on": machine_of(self.device) | {"ranks": self.ranks.world},
+            "made_on": self.made_on(),
         }
 
     def load_state_dict(self, saved: dict) -> list[str]:
@@ -220,7 +255,7 @@ class Trainer:
         Raises KeyError, ValueError, RuntimeError or TypeError if `saved` is not of such a model and
         optimizer.
         """
-        here = machine_of(self.device) | {"ranks": self.ranks.world}
+        here = self.made_on()
         changed = [
             f"{k} {v} is now {here.get(k)}" for k, v in saved["made_on"].items() if v != here.get(k)
         ]
@@ -253,7 +288,14 @@ class Trainer:
             self.generator.set_state(saved["generator"])
             checkpoint.set_random_states(saved["random"])
         self.steps, self.seconds, self.best = saved["step"], saved["seconds"], saved["best"]
+        if self.graph is not None:
+            self.graph.forget()  # it was of the tensors before
         return changed
+
+    def made_on(self) -> dict:
+        """The machine, and what was chosen on it: what may change the last bits."""
+        chosen = {"kernels": self.kernels, "dtype": name_of(self.model.encoder.dtype)}
+        return machine_of(self.device) | chosen | {"ranks": self.ranks.world}
 
     def take_weights(
         self, tensors: dict[str, Tensor], known: list[list] | None, wanted: list[list] | None

@@ -35,6 +35,7 @@ class Estimate:
     # bytes between the forward and the backward pass, each tensor once and parameters not
     kept: int
     kept_again: int  # bytes that recomputing takes on top
+    working: int  # bytes that the gradients within one layer take on top; 0 where it is not known
     casts: int  # bytes of weights cast to the activations' type, whatever the batch
     slot: int  # bytes that a slot of the batch has between steps
 

@@ -34,6 +34,7 @@ class DepthRule(ABC):
     """Abstract. The depth of each training step."""
 
     Config: type[DepthConfig] = DepthConfig
+    drawn = True  # at random; else it is a function of the step alone, and of all slots alike
 
     def __init__(self, config: DepthConfig, recursions: int, gradient: Gradient, steps: int):
         """`recursions`: what the model states. `gradient` says how many of them are tracked.
@@ -84,6 +85,8 @@ class DepthRule(ABC):
 
 class Fixed(DepthRule):
     """Always what the model states."""
+
+    drawn = False
 
     def draw(self, step: int, slots: int, generator: torch.Generator) -> Depth:
         return self.full

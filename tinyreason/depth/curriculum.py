@@ -33,6 +33,7 @@ class Curriculum(DepthRule):
 
     Config = CurriculumConfig
     config: CurriculumConfig
+    drawn = False
 
     def draw(self, step: int, slots: int, generator: torch.Generator) -> Depth:
         first = self.config.first or self.window
@@ -66,6 +67,7 @@ class Stages(DepthRule):
 
     Config = StagesConfig
     config: StagesConfig
+    drawn = False
 
     def share(self, step: int) -> float:
         """Of the stage that a step is in."""

@@ -38,6 +38,8 @@ INCIDENTAL += (
     "eval",
     "checkpoint",
     "compile",
+    "kernels",
+    "graph",
     "deterministic",
     "micro_batch",
     "model.recompute",

@@ -13,10 +13,20 @@ class OneFolder:
     """What a `RunFolder` is to a rank."""
 
     def __init__(self, config: dict[str, Any], ranks: Ranks):
-        self.ranks = ranks
+        self.ranks, self.options = ranks, config
         self.folder = RunFolder(config) if ranks.first else None
         self.path, self.begun = Path("runs") / config["name"], ranks.first and self.folder.begun
         self.evaluated: set[tuple[str | None, int]] = set()
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return self.options
+
+    @config.setter
+    def config(self, options: dict[str, Any]) -> None:
+        self.options = options
+        if self.folder:
+            self.folder.config = options
 
     def start(self) -> tuple[Path, dict] | None:
         """See `RunFolder.start`; every rank gets what is in the checkpoint."""
