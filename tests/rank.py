@@ -46,15 +46,15 @@ SMALL = (
 WARM_UP = {"float32": "optim.warmup=2000", "float64": "optim.warmup=2"}
 PUZZLES = ("model.prefix=1", "model.puzzle_embedding=true")
 CASES = {
-    "trm": ("model=trm",),
-    "trm, puzzles, parts": ("model=trm", "micro_batch=2", *PUZZLES),
-    "hrm": ("model=hrm", "halting.rule=q_learning", *PUZZLES),
+    "trm": ("model=trm", "model.mix=attention"),
+    "trm, mixer, puzzles, parts": ("model=trm", "model.mix=mixer", "micro_batch=2", *PUZZLES),
+    "hrm": ("model=hrm", "model.mix=attention", "halting.rule=q_learning", *PUZZLES),
     "huginn": ("model=huginn", "depth=poisson"),
     "parcae": ("model=parcae", "depth=per_row"),
     "wta": ("model=wta",),
     "mixture_token": ("model=mixture_token", "model.balance=loss_free"),
 }
-WIDE = ("trm", "trm, puzzles, parts", "hrm", "huginn")  # that compute in float64 if asked to
+WIDE = ("trm", "trm, mixer, puzzles, parts", "hrm", "huginn")  # that compute in float64 if asked to
 RUNS = [(name, "float32") for name in CASES] + [(name, "float64") for name in WIDE]
 SOLVED = 11  # puzzles: more for the last rank, whatever their number
 FEW = 1  # puzzles: none for the first of two
@@ -69,8 +69,9 @@ def trainer_of(words: tuple[str, ...], ranks: Ranks, dtype: str) -> Trainer:
     stream = Stream(puzzles, lambda rows, copy, rng: rows, seed=0)
     torch.manual_seed(0)
     trainer = Trainer(config, facts, stream, tiny.CPU, ranks)
-    torch.nn.init.normal_(trainer.model.heads.halt.weight)  # slots leave, and not all at once
-    torch.nn.init.zeros_(trainer.model.heads.halt.bias)
+    # every puzzle wants to leave, and half of them are made to stay: chance decides the order
+    torch.nn.init.normal_(trainer.model.heads.halt.weight, std=0.1)
+    trainer.model.heads.halt.bias.data = torch.tensor([5.0, 0.0])
     for model in {trainer.model, trainer.averaged}:
         model.to(getattr(torch, dtype))
     return trainer
@@ -113,7 +114,7 @@ def steps_of(words: tuple[str, ...], ranks: Ranks, dtype: str) -> list[dict]:
 
 def handed_over(ranks: Ranks) -> dict[str, list]:
     """Three steps of these ranks or of one, a checkpoint, and two more of the others: gradients."""
-    told, words = {}, CASES["trm, puzzles, parts"]
+    told, words = {}, CASES["trm, mixer, puzzles, parts"]
     for name, before, after in (("to one", ranks, ALONE), ("from one", ALONE, ranks)):
         first, second = (trainer_of(words, some, "float64") for some in (before, after))
         found, gradients = checkpoint.serialized(tiny.steps(first, 3).state_dict()), []
@@ -129,7 +130,7 @@ def handed_over(ranks: Ranks) -> dict[str, list]:
 
 def bad_step(ranks: Ranks) -> list[bool]:
     """Whether a step whose loss is bad on the last rank alone moved nothing, and the next did."""
-    trainer = trainer_of(CASES["trm, puzzles, parts"], ranks, "float32")
+    trainer = trainer_of(CASES["trm, mixer, puzzles, parts"], ranks, "float32")
     trainer.step()
     honest, told = trainer.cross_entropy, []
     for factor in (torch.nan, 1.0):
