@@ -133,10 +133,12 @@ def test_only_trms_mixer_is_normed_across_tokens(norms):
 def test_compiled_cores_are_kept_between_runs(monkeypatch, tmp_path):
     monkeypatch.delenv(compiled.WHERE, raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    done = []
+    monkeypatch.setattr(Core, "compile", lambda core: done.append(core))
     core = Core([make_block(TRM_STYLE, "mixer", 16, 2, INNER, 10, False)])
     compiled.compile_cores(nn.Sequential(core))
     assert os.environ[compiled.WHERE] == str(tmp_path / "tinyreason" / "compiled")
-    assert core._compiled_call_impl is not None
+    assert done == [core]
     monkeypatch.setenv(compiled.WHERE, "mine")
     compiled.compile_cores(nn.Sequential(core))
     assert os.environ[compiled.WHERE] == "mine"

@@ -6,11 +6,15 @@ import torch
 
 from tinyreason.errors import UserError
 from tinyreason.run.console import say
+from tinyreason.run.place import place
 
 
 def pick_device(name: str) -> torch.device:
-    """The device of `device=`. Raises UserError if it is not there."""
+    """The device of `device=`; of several ranks, each has a GPU of its own. Raises UserError if it
+    is not there.
+    """
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    name = name_of_rank(name, gpus)
     if name == "auto":
         return torch.device("cuda" if gpus else "cpu")
     if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", name):
@@ -28,6 +32,19 @@ def pick_device(name: str) -> torch.device:
             f"({gpus} found); use device=cpu or leave it out"
         )
     return torch.device(name)
+
+
+def name_of_rank(name: str, gpus: int) -> str:
+    """`device=` of one of several ranks: the GPU that has its number on this machine."""
+    here = place()
+    if here.world == 1 or not (name.startswith("cuda") or (name == "auto" and gpus)):
+        return name
+    if ":" in name:
+        raise UserError(f"device={name} is one GPU for {here.world} ranks; use device=cuda")
+    if here.local >= gpus:
+        told = f"there are more ranks on this machine than its {gpus} GPUs"
+        raise UserError(f"{told}; use torchrun --nproc-per-node {gpus}, or device=cpu")
+    return f"cuda:{here.local}"
 
 
 AMPERE = (8, 0)  # the first compute capability whose matrix units multiply bfloat16

@@ -217,6 +217,8 @@ def make_graph(word: str, trainer: "Trainer") -> StepGraph | None:
 
 def different(trainer: "Trainer") -> str | None:
     """Why a trainer's steps are not all alike."""
+    if trainer.ranks.world > 1:
+        return "several ranks are not tried together"
     if trainer.depth.drawn:
         return "each has a depth of its own"
     if trainer.model.config.drops_cells:

@@ -146,6 +146,7 @@ class Solver:
     exit: Exit | None = None
     confidence: float | None = None  # see EvalConfig
     start: int = 0  # of those that a model draws: another number, other random numbers
+    first: int = 0  # number of the first puzzle, where others have those before it
 
     @torch.no_grad()
     def __call__(self, rows: Rows, facts: Facts, done: Callable[[int], None] = nobody) -> Attempt:
@@ -164,7 +165,7 @@ class Solver:
         watch = Watch(self.exit) if self.exit else None
         before = None  # logits of each slot after the segment before (B S V)
         while slots.busy.any():
-            numbers = slots.puzzles + STRIDE * self.start
+            numbers = slots.puzzles + self.first + STRIDE * self.start
             noise = PuzzleNoise(slots.segments.tolist(), numbers.tolist())
             if watch:
                 trace = self.watched(carry, noise, watch, slots, results)

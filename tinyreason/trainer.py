@@ -34,6 +34,7 @@ from tinyreason.optim import OptimConfig, Optimizers
 from tinyreason.options import Options, option
 from tinyreason.puzzle import Batch, Facts
 from tinyreason.puzzle_embedding import rows_by_name
+from tinyreason.ranks import ALONE, Ranks
 from tinyreason.recursion import Depth
 from tinyreason.run import checkpoint
 from tinyreason.run.deterministic import repeats
@@ -60,7 +61,8 @@ class Training(Options):
     compile: str = option(choices=("auto", "true", "false"))  # auto: on CUDA
     kernels: str = option(choices=KERNELS)  # auto: on CUDA, where they are faster
     graph: str = option(choices=GRAPH)  # auto: on CUDA, where that is faster
-    # slots that go forward and backward at once; None: all; auto: for the caller to choose
+    # slots of a rank that go forward and backward at once; None: all; auto: for the caller to
+    # choose
     micro_batch: int | str | None = option(least=1, words=("auto",))
 
     @property
@@ -79,13 +81,20 @@ TABLE = "encoder.puzzles.table"
 class Trainer:
     """Everything that changes while training; what `state_dict` holds is all there is to a run."""
 
-    def __init__(self, config: Training, facts: Facts, stream: Stream, device: torch.device):
-        self.config, self.device = asdict(config), device
+    def __init__(
+        self,
+        config: Training,
+        facts: Facts,
+        stream: Stream,
+        device: torch.device,
+        ranks: Ranks = ALONE,
+    ):
+        self.config, self.device, self.ranks = asdict(config), device, ranks
         self.batch, self.seed = config.batch, config.seed
-        size = config.slots_at_once
-        self.parts = [
-            slice(first, min(first + size, config.batch)) for first in range(0, config.batch, size)
-        ]
+        self.slots = ranks.slots(config.batch)
+        own = self.slots.stop - self.slots.start
+        size = min(config.slots_at_once, own)
+        self.parts = [slice(first, min(first + size, own)) for first in range(0, own, size)]
         self.model = make_model(config.model, facts, device)
         self.gradient = make_gradient(config.gradient, config.model.cycle)
         self.depth = make_depth(config.depth, config.model.recursions, self.gradient, config.steps)
@@ -102,9 +111,9 @@ class Trainer:
                 compile_cores(model)
         # of halting's exploration
         self.generator = torch.Generator(device).manual_seed(config.seed)
-        self.feed = Feed(stream, facts, config.batch, device)
-        self.carry = Carry.fresh(self.model, Batch.of(stream.rows(0, config.batch), facts, device))
-        self.meter, self.bad_steps = Meter(), BadSteps(device)
+        self.feed = Feed(stream, facts, config.batch, device, ranks=ranks)
+        self.carry = Carry.fresh(self.model, Batch.of(stream.rows(0, own), facts, device))
+        self.meter, self.bad_steps = Meter(ranks), BadSteps(device)
         self.steps, self.seconds = 0, 0.0
         # the evaluation with the highest exact accuracy so far: its step, its accuracy
         self.best: dict | None = None
@@ -138,16 +147,19 @@ class Trainer:
         state, read, losses = (joined(part) for part in zip(*parts, strict=True))
 
         finite_loss = torch.isfinite(sum(loss.value for loss in losses.values()).sum())
+        counts = self.model.counted()
+        finite_loss = self.ranks.exchange(self.optimizers, counts, finite_loss)
         norm = self.optimizers.norm()
         good = finite_loss & torch.isfinite(norm)
         only_if(good, self.moved, lambda: self.move(good))
         self.bad_steps.count(good, step)
 
         carry = carry.advance(state)
-        done = self.halting.done(read, carry.segments, self.generator)
+        done = self.halting.done(read, carry.segments, self.generator, self.ranks)
         self.carry = replace(carry, halted=done | ~good)
-        one = torch.ones_like(norm)
-        self.measure(good, tally(losses, read, self.carry) | {"grad_norm": Metric(norm, one)})
+        one = self.ranks.once(torch.ones_like(norm))
+        mean_norm = Metric(self.ranks.once(norm), one)
+        self.measure(good, tally(losses, read, self.carry) | {"grad_norm": mean_norm})
 
     def forward_backward(
         self, carry: Carry, depth: Depth, rows: slice, noise: Noise | None = None
@@ -169,14 +181,17 @@ class Trainer:
         return judged_segment(self.model, carry, depth, self.gradient, noise, *judges)
 
     def drawn_depth(self) -> Depth:
-        """That of this step."""
+        """That of this step: drawn for the slots of all ranks, of which these have theirs."""
         depth = self.depth.draw(self.steps, self.batch, generator_of(self.seed, self.steps))
+        depth = depth.of(self.slots)
         live = depth.live
         return depth if live is None else depth._replace(live=live.to(self.device))
 
     def noise(self, rows: slice) -> StepNoise:
         """The random numbers of this step, for the slots `rows`."""
-        return StepNoise(self.seed, self.steps, self.batch, rows, self.device)
+        own = range(self.batch)[self.slots][rows]
+        of_all = slice(own.start, own.stop)
+        return StepNoise(self.seed, self.steps, self.batch, of_all, self.device)
 
     def move(self, good: Tensor) -> None:
         """The optimizers' step, and the average's."""
@@ -200,7 +215,7 @@ class Trainer:
             name: Metric(*(None if t is None else torch.where(good, t, 0) for t in metric))
             for name, metric in metrics.items()
         }
-        self.meter.add(kept | {"skipped": Metric((~good).long())})
+        self.meter.add(kept | {"skipped": Metric(self.ranks.once((~good).long()))})
 
     @property
     def averaged(self) -> RecursiveModel:
@@ -210,9 +225,10 @@ class Trainer:
     def state_dict(self, carry: bool = True) -> dict:
         """All that a run needs to go on; without the carry it goes on with new puzzles in every
         slot.
+
+        That of several ranks is as if of one: the first has the slots of all of them.
         """
-        now = self.carry
-        slots = {"state": list(now.state), "segments": now.segments, "halted": now.halted}
+        self.ranks.refuse_unlike("the weights", lambda: checkpoint.digest(self.model))
         return {
             "step": self.steps,
             "seconds": self.seconds,
@@ -220,10 +236,9 @@ class Trainer:
             "model": self.model.state_dict(),
             "ema": None if self.ema is None else self.averaged.state_dict(),
             "optimizers": self.optimizers.state_dict(),
-            "carry": slots | {"batch": [now.batch.inputs, now.batch.labels, now.batch.puzzle_ids]}
-            if carry
-            else None,
+            "carry": self.saved_carry() if carry else None,
             "meter": self.meter.state_dict(),
+            "meters": self.meter.of_each_rank(),
             "bad_in_a_row": self.bad_steps.in_a_row,
             "position": self.feed.position,
             # of halting; the feed's draws are functions of their number
@@ -256,13 +271,18 @@ class Trainer:
             self.averaged.load_state_dict(saved["ema"] or saved["model"])
         self.optimizers.load_state_dict(saved["optimizers"])
         self.feed = Feed(
-            self.feed.stream, self.feed.facts, self.batch, self.device, saved["position"]
+            self.feed.stream,
+            self.feed.facts,
+            self.batch,
+            self.device,
+            saved["position"],
+            self.ranks,
         )
         if saved["carry"] is None:
             changed.append("it was saved without its carry, so every slot begins with a new puzzle")
         else:
             self.carry = self.loaded_carry(saved["carry"])
-        self.meter.load_state_dict(earlier.meter(saved["meter"]), self.device)
+        self.meter.load_state_dict(earlier.meter(saved["meter"]), self.device, saved.get("meters"))
         self.bad_steps.in_a_row = saved["bad_in_a_row"].to(self.device)
         if saved["made_on"]["device"] == here["device"]:
             self.generator.set_state(saved["generator"])
@@ -275,7 +295,7 @@ class Trainer:
     def made_on(self) -> dict:
         """The machine, and what was chosen on it: what may change the last bits."""
         chosen = {"kernels": self.kernels, "dtype": name_of(self.model.encoder.dtype)}
-        return machine_of(self.device) | chosen
+        return machine_of(self.device) | chosen | {"ranks": self.ranks.world}
 
     def take_weights(
         self, tensors: dict[str, Tensor], known: list[list] | None, wanted: list[list] | None
@@ -298,9 +318,25 @@ class Trainer:
             model.load_state_dict(own | taken)
         return sorted(taken), sorted(own.keys() - taken.keys())
 
+    def saved_carry(self) -> dict:
+        """The slots of all ranks."""
+        now, all_of = self.carry, self.ranks.collected
+        fields = now.batch.inputs, now.batch.labels, now.batch.puzzle_ids
+        return {
+            "state": [all_of(z) for z in now.state],
+            "segments": all_of(now.segments),
+            "halted": all_of(now.halted),
+            "batch": [all_of(field) for field in fields],
+        }
+
     def loaded_carry(self, saved: dict) -> Carry:
-        state, batch = ([t.to(self.device) for t in saved[k]] for k in ("state", "batch"))
-        segments, halted = (saved[k].to(self.device) for k in ("segments", "halted"))
+        def own(t: Tensor) -> Tensor:
+            return self.ranks.own(t).to(self.device)
+
+        if len(saved["halted"]) != self.batch:
+            raise ValueError("another batch")
+        state, batch = ([own(t) for t in saved[k]] for k in ("state", "batch"))
+        segments, halted = own(saved["segments"]), own(saved["halted"])
         if [t.shape for t in state] != [t.shape for t in self.carry.state]:
             raise ValueError("another batch or another number of cells")
         return Carry(type(self.carry.state)(*state), Batch(*batch), segments, halted)
@@ -317,7 +353,8 @@ class Trainer:
             "device": torch.cuda.get_device_name(self.device)
             if on_gpu
             else f"cpu, {torch.get_num_threads()} threads",
-            "peak_memory": peak_memory(self.device),
+            "ranks": self.ranks.world,
+            "peak_memory": peak_memory(self.device),  # of the first of them
             "versions": versions(),
             "sha256": {
                 "raw": checkpoint.digest(self.model),

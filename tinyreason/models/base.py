@@ -194,6 +194,10 @@ class RecursiveModel(nn.Module, ABC):
         """The buffers that `adjust` changes."""
         return []
 
+    def counted(self) -> list[Tensor]:
+        """Buffers of sums over the slots of a step, which `adjust` uses."""
+        return []
+
     def adjust(self) -> None:
         """Move, in place, what is not moved by a gradient; once after each optimizer step."""
 
