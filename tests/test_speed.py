@@ -13,7 +13,8 @@ from tests import tiny
 from tinyreason.errors import UserError
 
 SMALL = ("task=sudoku", "scale=small", "task.side=4", "batch=4", "device=cpu")
-SMALL += ("model.width=16", "model.heads=2", "optim.warmup=1")
+SMALL += ("model.width=16", "model.heads=2", "optim.warmup=1", "task.train_puzzles=16")
+SMALL += ("task.valid_puzzles=0", "task.test_puzzles=0")
 MIXES = ("model.mix=mixer", "model.mix=attention")
 
 

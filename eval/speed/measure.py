@@ -12,11 +12,13 @@ import numpy as np
 import torch
 
 from conf.schema import Config
+from data.registry import load_task
 from eval.cost.memory import peak_increase
 from eval.cost.model_measured import estimate
+from eval.data_speed import drawing
 from eval.speed.made import one_segment, random_puzzles
 from tinyreason.device import waited
-from tinyreason.feed import WINDOW
+from tinyreason.feed import Stream
 from tinyreason.run.deterministic import deterministic
 from tinyreason.trainer import Trainer
 
@@ -36,7 +38,7 @@ class Timed:
     steps: list[float] = field(default_factory=list)
     products: list[float] = field(default_factory=list)  # FLOP/s of the yardstick, with each step
     evaluations: list[float] = field(default_factory=list)  # of one segment of a batch
-    fill: float = 0.0  # of one window of coming puzzles
+    data: float = 0.0  # of the host to draw a puzzle for every slot, symmetries included
     waits: int | None = None  # of the host for the device in a step; None: not counted
     peak: int = 0  # bytes at one time in a step
 
@@ -47,11 +49,6 @@ class Timed:
     @property
     def step(self) -> float:
         return median(self.steps)
-
-    @property
-    def data(self) -> float:
-        """Of a step, at most: a window lasts for WINDOW steps or longer."""
-        return self.fill / WINDOW
 
     @property
     def evaluated(self) -> int:
@@ -116,9 +113,11 @@ def time_evaluation(variants: list[Timed], repeats: int) -> None:
 
 
 def look_inside(v: Timed) -> None:
-    """What is found once: a window filled anew, the host's waits, memory."""
+    """What is found once: the drawing of puzzles, the host's waits, memory."""
     device = v.trainer.device
-    v.fill = seconds(v.trainer.feed.fill, device)
+    task, splits = load_task(v.config.task)
+    stream = Stream(splits["train"], task.augment, v.config.seed)
+    v.data = drawing(stream, task.facts, device, v.config.batch).seconds
     if device.type == "cuda":
         v.waits = host_waits(v.trainer)
         torch.cuda.reset_peak_memory_stats(device)

@@ -59,7 +59,7 @@ ROWS = {  # what is printed, of `figures`
     "times as fast as the first": lambda f: (
         f"{f['times_as_fast']:.2f} [{f['times_as_fast_low']:.2f}, {f['times_as_fast_high']:.2f}]"
     ),
-    "data, of a step, at most": lambda f: f"{f['data_share']:.1%}",
+    "data, where every slot is free": lambda f: f"{f['data_share']:.1%} of a step",
     "memory of a step, MiB": lambda f: f"{f['peak_bytes'] / 2**20:,.0f}",
     "first step, s": lambda f: f"{f['first_step']:.1f}",
     "host waits in a step": lambda f: f"{f['host_waits']}" if "host_waits" in f else "",
