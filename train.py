@@ -40,6 +40,7 @@ from eval.advice import cannot_learn, does_not_learn
 from eval.begin import begin_from, refuse_other_puzzles, remember, use_threads, with_cpu_type
 from eval.cost.fit import fitted
 from eval.score import brief, save_submission, solve
+from tinyreason.cpu import same_threads_after
 from tinyreason.device import pick_device
 from tinyreason.errors import UserError
 from tinyreason.exits import ExitConfig, make_exit
@@ -389,6 +390,7 @@ def main(words: DictConfig) -> None:
         with (
             memory_advice(config),
             deterministic(config.deterministic),
+            same_threads_after(),
             joined(config.device, config.deterministic) as ranks,
         ):
             train(config, ranks)

@@ -65,19 +65,24 @@ def begin_from(trainer: Trainer, init: str, task: Task) -> None:
 
 def with_cpu_type(config: Config, facts: Facts, saved: dict | None = None) -> Config:
     """`config` with a number type for model.dtype=auto on a CPU: one that pays, by timing, or the
-    one of the run that goes on. `saved`: what its checkpoint was made on.
+    one of the run that goes on. `saved`: what its checkpoint was made on. With deterministic=true
+    nothing depends on a clock.
     """
     if config.model.dtype != "auto":
         return config
-    if saved is None:
-        name = name_of(fast_cpu_type(*sizes_of_layer(config, facts)))
-    else:
+    if saved is not None:
         name = saved.get("dtype", "float32")  # which versions had that timed nothing
+    elif config.deterministic:
+        name = "float32"
+    else:
+        name = name_of(fast_cpu_type(*sizes_of_layer(config, facts)))
     return replace(config, model=replace(config.model, dtype=name))
 
 
 def use_threads(config: Config, facts: Facts, saved: dict | None = None) -> None:
-    """As many as pay, by timing, or those of the run that goes on."""
+    """As many as pay, by timing, or those of the run that goes on; with deterministic=true all."""
+    if config.deterministic and saved is None:
+        return
     dtype = DTYPES[config.model.dtype]
     line = settle_threads(*sizes_of_layer(config, facts), dtype, saved and saved["threads"])
     if line:

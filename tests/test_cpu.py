@@ -3,11 +3,14 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 
 import train
+from eval import begin
+from eval.load import open_run
 from tests import tiny
 from tinyreason import cpu
 from tinyreason.run.machine import machine_of
@@ -81,6 +84,38 @@ def test_a_run_goes_on_with_the_threads_that_it_began_with(
     told = capsys.readouterr().out
     assert "resuming from step 1" in told
     assert "threads" not in told
+
+
+def test_a_deterministic_run_times_nothing(four_threads, monkeypatch):
+    def timed(works):
+        raise AssertionError("by a clock")
+
+    monkeypatch.setattr(cpu, "seconds", timed)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True})
+    config = tiny.config("deterministic=true", "scale=paper", "task=sudoku")
+    assert begin.with_cpu_type(config, tiny.FACTS).model.dtype == "float32"
+    begin.use_threads(config, tiny.FACTS)
+    assert torch.get_num_threads() == 4
+    # a run that goes on has what it had
+    made_on = {"threads": 2, "dtype": "bfloat16"}
+    assert begin.with_cpu_type(config, tiny.FACTS, made_on).model.dtype == "bfloat16"
+    begin.use_threads(begin.with_cpu_type(config, tiny.FACTS), tiny.FACTS, made_on)
+    assert torch.get_num_threads() == 2
+
+
+def test_what_one_run_chose_is_not_the_most_of_the_next(four_threads):
+    with cpu.same_threads_after():
+        torch.set_num_threads(1)
+    assert torch.get_num_threads() == 4
+
+
+def test_a_run_is_examined_in_the_type_that_it_was_trained_in(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(begin, "fast_cpu_type", lambda *sizes: torch.bfloat16)
+    train.train(tiny.config(*SMALL))
+    trained = open_run(Path("runs/run"))
+    assert trained.config.model.dtype == "auto"
+    assert trained.model.encoder.dtype == torch.bfloat16
 
 
 def test_bf16_is_for_units_that_multiply_it_and_for_wide_layers(monkeypatch):

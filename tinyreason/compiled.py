@@ -15,9 +15,13 @@ from tinyreason.layers import Core
 WHERE = "TORCHINDUCTOR_CACHE_DIR"  # what is set already stays
 
 
+def keep_what_is_compiled() -> None:
+    """Before anything is: the compiler then settles on a place."""
+    os.environ.setdefault(WHERE, str(cache_folder()))
+
+
 def compile_cores(model: nn.Module) -> None:
     """Compile the tied networks: one graph for all recursions, whatever the depth of a step."""
-    os.environ.setdefault(WHERE, str(cache_folder()))
     for module in model.modules():
         if isinstance(module, Core):
             module.compile()

@@ -5,7 +5,8 @@ N rows, D width, I inner width of a SwiGLU.
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from statistics import median
 
@@ -69,10 +70,12 @@ def settle_threads(
     Returns a line for the user, None where there was nothing to choose: OMP_NUM_THREADS is theirs.
     """
     most = torch.get_num_threads()
-    if most == 1 or "OMP_NUM_THREADS" in os.environ:
+    if "OMP_NUM_THREADS" in os.environ:
         return None
     if saved is not None:
         torch.set_num_threads(min(saved, most))
+        return None
+    if most == 1:
         return None
     work = layer(rows, width, inner, dtype)
     took = seconds({n: partial(with_threads, n, work) for n in counts(most)})
@@ -82,6 +85,16 @@ def settle_threads(
     if chosen == 1:
         gain = f"{most} are slower here" if took[most] > took[1] else f"{most} gain nothing here"
     return f"{chosen} thread{'s'[: chosen > 1]}: {gain}; OMP_NUM_THREADS={chosen} repeats it"
+
+
+@contextmanager
+def same_threads_after() -> Iterator[None]:
+    """The runs of a sweep share a process: what one has chosen is not the most of the next."""
+    before = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def with_threads(count: int, work: Callable[[], None]) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tinyreason import earlier
 from tinyreason.combinations import refuse_combinations
-from tinyreason.compiled import compile_cores
+from tinyreason.compiled import compile_cores, keep_what_is_compiled
 from tinyreason.depth import DepthConfig, generator_of, make_depth
 from tinyreason.ema import EMA
 from tinyreason.feed import Feed, Stream
@@ -102,6 +102,8 @@ class Trainer:
         self.halting = make_halting(config.halting)
         self.cross_entropy = cross_entropy_of(config.loss)
         compiled = config.compile == "true" or (config.compile == "auto" and device.type == "cuda")
+        if compiled:
+            keep_what_is_compiled()
         site = Site(size, config.model.prefix + facts.seq_len, device, compiled)
         self.kernels = choose_kernels(config.kernels, self.model, site, self.gradient.twice)
         self.optimizers = Optimizers(self.model, config.optim, config.steps)
@@ -388,12 +390,12 @@ def joined(parts: tuple) -> tuple | dict[str, Loss]:
 
 def differences(saved: dict, now: dict, prefix: str = "") -> list[str]:
     """The options that have another value now; those that only one of the two knows are of another
-    version.
+    version, and what `auto` came to is in what the run was made on.
     """
     found = []
     for key in saved.keys() & now.keys() - {"recompute"}:  # which gives the same bits
         if isinstance(saved[key], dict):
             found += differences(saved[key], now[key], f"{prefix}{key}.")
-        elif saved[key] != now[key]:
+        elif saved[key] != now[key] and "auto" not in (saved[key], now[key]):
             found.append(f"{prefix}{key} {saved[key]} is now {now[key]}")
     return sorted(found)
