@@ -1,4 +1,4 @@
-"""The same training FLOPs for every system: those of the default TRM run.
+"""The same training FLOPs for every system: those of TRM as all of them are trained at `scale=small`.
 
 FLOPs are those of matrix products, forward and backward, by `eval.cost`: the closed form, or
 counted on meta tensors. Where the depth of a step is drawn they are those of the stated depth.
@@ -14,7 +14,7 @@ from eval.zoo.systems import System
 from tinyreason.models import make_model, parameter_count
 
 BASE = ("task=sudoku", "scale=small")
-YARDSTICK = ("model=trm",)
+YARDSTICK = ("model=trm", "experiment=trm_small_slow")  # at the rates and slots of all others
 
 
 def config_of(words: tuple[str, ...]) -> Config:
@@ -29,7 +29,7 @@ def flops_of_step(config: Config) -> int:
 
 
 def budget() -> int:
-    """FLOPs of the default TRM run."""
+    """FLOPs of the yardstick's run."""
     config = config_of(YARDSTICK)
     return config.steps * flops_of_step(config)
 

@@ -21,7 +21,13 @@ def model(
 
 
 SYSTEMS = (
-    model("TRM", "2510.04871", "trm", ("trm_mixer", "trm_attention")),
+    System(  # not by the recipe that was searched for it alone
+        "TRM",
+        "2510.04871",
+        ("model=trm", "experiment=trm_small_slow"),
+        "models/trm.py",
+        ("trm_mixer", "trm_attention"),
+    ),
     model("HRM", "2506.21734", "hrm", ("hrm",)),
     model("URM", "2512.14693", "urm", ("zoo/urm",)),
     model("EqR", "2605.21488", "eqr", ("zoo/eqr", "zoo/eqr_mixer")),
