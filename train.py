@@ -37,7 +37,14 @@ from conf.tracker import Fallback, NoTracker, make_tracker
 from data.registry import load_task
 from data.task import Task
 from eval.advice import cannot_learn, does_not_learn
-from eval.begin import begin_from, refuse_other_puzzles, remember, use_threads, with_cpu_type
+from eval.begin import (
+    begin_from,
+    kernels_before,
+    refuse_other_puzzles,
+    remember,
+    use_threads,
+    with_cpu_type,
+)
 from eval.cost.fit import fitted
 from eval.score import brief, save_submission, solve
 from tinyreason.cpu import same_threads_after
@@ -206,7 +213,8 @@ def begin(config: Config, ranks: Ranks = ALONE) -> Run:
             use_threads(config, task.facts, made_on)
         torch.manual_seed(config.seed)
         stream = Stream(splits["train"], task.augment, config.seed)
-        trainer = Trainer(config, task.facts, stream, device, ranks)
+        kernels = kernels_before(made_on, device)
+        trainer = Trainer(config, task.facts, stream, device, ranks, kernels)
         if start:
             go_on(trainer, *start)
         elif config.init:

@@ -4,6 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 from textwrap import shorten
 
+import torch
+
 from conf.schema import Config
 from data.task import Task
 from eval.load import changed, weights_for_init
@@ -15,6 +17,7 @@ from tinyreason.puzzle import SPLITS, Facts, Puzzles
 from tinyreason.run import puzzles
 from tinyreason.run.console import say
 from tinyreason.run.folder import RunFolder
+from tinyreason.run.machine import machine_of
 from tinyreason.trainer import TABLE, Trainer
 
 
@@ -87,6 +90,14 @@ def use_threads(config: Config, facts: Facts, saved: dict | None = None) -> None
     line = settle_threads(*sizes_of_layer(config, facts), dtype, saved and saved["threads"])
     if line:
         say(line)
+
+
+def kernels_before(made_on: dict | None, device: torch.device) -> str | None:
+    """Those of the run that goes on, on the same card; None: to be chosen."""
+    here = machine_of(device)
+    if made_on is None or any(made_on[key] != here[key] for key in ("device", "hardware")):
+        return None
+    return made_on.get("kernels", "plain")  # which versions had that knew no others
 
 
 def sizes_of_layer(config: Config, facts: Facts) -> tuple[int, int, int]:

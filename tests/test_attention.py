@@ -42,6 +42,21 @@ def test_in_bfloat16_it_is_as_exact_as_plain_products(shape):
         assert (a.double() - b).norm() < 0.01 * b.norm()
 
 
+@pytest.mark.parametrize("larger", [1, 4, 16])
+@pytest.mark.parametrize("shape", SHAPES[:2])
+def test_in_bfloat16_it_is_as_exact_as_the_kernel_at_large_scores(shape, larger):
+    def errors(f) -> list[float]:
+        found = gradients(lambda q, k, v: f(larger * q, k, v), shape, torch.bfloat16)
+        pairs = zip(found, exact, strict=True)
+        return [float((a.double() - b).norm() / b.norm()) for a, b in pairs]
+
+    definition = F.scaled_dot_product_attention
+    scaled = lambda q, k, v: definition(larger * q, k, v)  # noqa: E731
+    exact = gradients(scaled, shape, torch.bfloat16, at=torch.float64)
+    for ours, kernel in zip(errors(attended), errors(definition), strict=True):
+        assert ours <= 2 * kernel
+
+
 @pytest.mark.parametrize(
     ("dtype", "tracked", "ours"),
     [("bfloat16", True, True), ("bfloat16", False, False), ("float32", True, False)],

@@ -15,7 +15,7 @@ from tests import tiny
 from tests.marks import hostile
 from tinyreason import graph
 from tinyreason.errors import UserError
-from tinyreason.graph import WARM_UP, StepGraph, make_graph
+from tinyreason.graph import WARM_UP, StepGraph, alike, make_graph
 from tinyreason.held import replaced
 from tinyreason.run import checkpoint
 from tinyreason.run.deterministic import deterministic
@@ -233,6 +233,58 @@ def test_a_new_depth_is_recorded_anew():
 def broken_capture(step):
     step()  # half of it has happened
     raise RuntimeError("operation not permitted when stream is capturing\nand more")
+
+
+def taken_from_the_wrong_place(trainer: Trainer, name: str) -> Callable:
+    def wrapped(step):
+        def replay():
+            step()
+            trainer.graph.held[name].add_(1)
+
+        return replay
+
+    return wrapped
+
+
+INTEGERS = ("taken", "segments", "batch labels", "batch inputs", "batch puzzle_ids", "bad most")
+INTEGERS += ("total skipped", "count loss")
+
+
+@pytest.mark.parametrize("name", [INTEGERS[0], *(hostile(n) for n in INTEGERS[1:])])
+def test_a_replay_that_takes_other_puzzles_or_counts_is_found_wrong(name, capsys, monkeypatch):
+    monkeypatch.setattr(graph, "repeats", lambda device: False)
+    trainer, _ = trainer_of(*MODELS["trm"])
+    static(trainer, OnCPU(taken_from_the_wrong_place(trainer, name)))
+    tiny.steps(trainer, WARM_UP + 1)
+    assert "did not do what the step does" in capsys.readouterr().out
+    assert trainer.graph.replay is None
+
+
+def snapshot_of(**changes: torch.Tensor) -> dict[str, torch.Tensor]:
+    known = {"own 0": torch.ones(100), "halted": torch.tensor([True, False])}
+    known |= {"segments": torch.tensor([1, 2]), "total exact": torch.tensor(7)}
+    known |= {
+        "generator": torch.zeros(8, dtype=torch.uint8),
+        "state 0": torch.full((2,), torch.nan),
+    }
+    return known | {name.replace("_", " "): t for name, t in changes.items()}
+
+
+@pytest.mark.parametrize(
+    ("changes", "near"),
+    [
+        ({}, True),
+        ({"own_0": torch.ones(100) + 1e-4}, True),
+        ({"own_0": torch.ones(100) + 1e-1}, False),
+        ({"halted": torch.tensor([True, True])}, True),
+        ({"total_exact": torch.tensor(8)}, True),
+        ({"segments": torch.tensor([1, 3])}, False),
+        ({"generator": torch.ones(8, dtype=torch.uint8)}, False),
+    ],
+)
+def test_only_last_bits_and_what_they_decide_may_differ_and_nothing_if_steps_repeat(changes, near):
+    assert alike(snapshot_of(**changes), snapshot_of(), exact=False) == near
+    assert alike(snapshot_of(**changes), snapshot_of(), exact=True) == (not changes)
 
 
 def wrong_replay(trainer: Trainer) -> Callable:

@@ -15,8 +15,12 @@ from tests import tiny
 from tests.marks import hostile
 from tests.tiny import steps
 from tinyreason.functions import rms_norm
+from tinyreason.gradient import make_gradient
 from tinyreason.layers import EPS, TRM_STYLE, Attention, attention_style
+from tinyreason.models.base import State
+from tinyreason.models.repair import spoilt
 from tinyreason.noise import NoNoise, StepNoise
+from tinyreason.segment import Carry, segment
 
 MEDIUM = ("task=sudoku", "model=repair", "scale=medium")
 FAST = ("experiment=sudoku_extreme_fast", "scale=paper")
@@ -100,7 +104,7 @@ def test_it_sees_its_answer():
     batch = tiny.batch()
     x = model.encode(batch)
     state = model.start(x, NoNoise())
-    injected = model.injected(state.z_H, NoNoise())
+    injected = model.injected(state.z_H)
     answer = model.read(state).answer
     assert not injected[:, : model.config.prefix].any()
     cells = model.encoder.scale * model.feedback[answer]
@@ -110,29 +114,60 @@ def test_it_sees_its_answer():
 def test_some_cells_of_some_slots_are_wrong_in_training_alone():
     model = repair(slots=0.5, cells=0.25)
     answer = torch.arange(16).repeat(2000, 1)  # all cells differ
+
+    def wrong_of(answer: torch.Tensor, noise: StepNoise) -> torch.Tensor:
+        return spoilt(answer, model.wrong(answer, noise.at(0))) != answer
+
     noise = StepNoise(0, 0, len(answer), slice(None), tiny.CPU)
-    wrong = model.spoilt(answer, noise.at(0)) != answer
+    wrong = wrong_of(answer, noise)
     share = wrong.any(1).float().mean()
     assert abs(share - 0.5) < 0.05
     assert abs(wrong[wrong.any(1)].float().mean() - 0.25 * 15 / 16) < 0.02
-    again = model.spoilt(answer, noise.at(0)) != answer
-    assert torch.equal(wrong, again)  # as recomputing and every recursion see it
+    assert torch.equal(wrong, wrong_of(answer, noise))
     part = StepNoise(0, 0, len(answer), slice(500, 900), tiny.CPU)
-    assert torch.equal(model.spoilt(answer[500:900], part.at(0)) != answer[500:900], wrong[500:900])
-    assert torch.equal(model.spoilt(answer, NoNoise()), answer)
+    assert torch.equal(wrong_of(answer[500:900], part), wrong[500:900])
 
 
-def test_an_evaluation_sees_the_answer_as_it_is():
-    model = repair(slots=1.0, cells=1.0)
-    torch.nn.init.normal_(model.feedback)
+def moved_by(model, recur):
+    """The fast state after a recursion."""
     x = model.encode(tiny.batch())
-    noise = StepNoise(0, 0, len(x), slice(None), tiny.CPU)
-    z = torch.randn(x.shape)
-    in_training = model.injected(z, noise)
+    torch.manual_seed(1)
+    return recur(State(torch.randn(x.shape), torch.randn(x.shape)), x, 0).z_L
+
+
+def test_evaluations_and_a_bare_recursion_see_the_answer_as_it_is():
+    model = repair(slots=0.9, cells=0.9)
+    torch.nn.init.normal_(model.feedback)
+    noise = StepNoise(0, 0, len(tiny.batch()), slice(None), tiny.CPU)
+    bare, trained = (moved_by(model, one) for one in (model.recur, model.recursion(noise)))
     model.eval()
-    seen = model.injected(z, noise)
-    assert not torch.equal(in_training, seen)
-    torch.testing.assert_close(seen, model.injected(z, NoNoise()), rtol=0, atol=0)
+    assert not torch.equal(bare, trained)
+    for recur in (model.recur, model.recursion(noise)):
+        torch.testing.assert_close(moved_by(model, recur), bare, rtol=0, atol=0)
+
+
+class Counted(StepNoise):
+    """Counts what is drawn."""
+
+    drawn = 0
+
+    def at(self, t: int) -> "Counted":
+        return self
+
+    def normal(self, like: torch.Tensor) -> torch.Tensor:
+        self.drawn += 1
+        return super().normal(like)
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+def test_wrong_cells_are_drawn_once_a_segment(recompute):
+    model = repair(slots=0.5, cells=0.25, recompute=recompute)
+    noise = Counted(0, 0, len(tiny.batch()), slice(None), tiny.CPU)
+    carry = Carry.fresh(model, tiny.batch())
+    gradient = make_gradient(tiny.config(*MEDIUM).gradient, model.config.cycle)
+    trace = segment(model, carry, tiny.Depth(4, 2), gradient, noise)
+    trace.reads[-1].logits.sum().backward()
+    assert noise.drawn == 3
 
 
 def test_wrong_cells_are_repaired_towards_the_label():

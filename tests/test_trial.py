@@ -5,11 +5,18 @@ import sys
 import pytest
 import torch
 
+import train
+from eval.begin import kernels_before
 from eval.speed import random_trainer
 from tests import tiny
+from tinyreason import kernels, trainer
 from tinyreason.errors import UserError
+from tinyreason.feed import Feed
 from tinyreason.kernels import Site, choose_kernels, impossible
 from tinyreason.kernels.trial import Found, Outcome, distance, drawn, judged
+from tinyreason.layers import SwiGLU
+from tinyreason.run.deterministic import deterministic
+from tinyreason.run.machine import machine_of
 
 RIGHT = {"output": torch.ones(3), "x": torch.arange(3.0), "down.weight": torch.ones(2, 2)}
 SITE = Site(slots=2, tokens=18, device=tiny.CPU, compiled=False)
@@ -104,3 +111,104 @@ def test_what_was_chosen_is_saved_and_a_resumed_run_says_where_it_is_another():
     assert trainer.load_state_dict(saved) == ["kernels triton (SwiGLU 16x32) is now plain"]
     del saved["made_on"]["kernels"]  # of a version before
     assert trainer.load_state_dict(saved) == []
+
+
+# ---- a run that goes on
+
+SMALL = ("task=sudoku", "scale=small", "task.side=4", "batch=2", "model.width=16", "model.heads=2")
+SMALL += ("steps=9", "device=cpu", "model.dtype=float32")
+CARD = torch.device("cuda")
+
+
+def other_swiglu(x: torch.Tensor, gate_up: torch.Tensor) -> torch.Tensor:
+    """Near the plain one, with other bits."""
+    gate, up = (x @ gate_up.T).chunk(2, dim=-1)
+    return torch.nn.functional.silu(gate) * up * (1 + 1e-5)
+
+
+@pytest.fixture
+def feed() -> Feed:
+    return random_trainer(tiny.config(*SMALL)).feed
+
+
+@pytest.fixture
+def pretended(feed, monkeypatch) -> list[bool]:
+    """The CPU chooses kernels as a card does, and finds the other one as fast as each trial is told
+    to: True, faster. Those that are left tell how many trials there were.
+    """
+    faster = []
+
+    def layers_of(model, tokens):
+        return {"SwiGLU": [m for m in model.modules() if isinstance(m, SwiGLU)]}
+
+    def trial(layer, x, dy, kernel, compiled, timed):
+        return Found(faster.pop(0), "tried")
+
+    monkeypatch.setattr(trainer, "Site", lambda s, t, device, c: Site(s, t, CARD, c))
+    monkeypatch.setattr(kernels, "impossible", lambda model, twice: None)
+    monkeypatch.setattr(kernels, "drawn", lambda *given: None)
+    monkeypatch.setattr(kernels, "layers_of", layers_of)
+    monkeypatch.setattr(kernels, "kernel_of", lambda layer: other_swiglu)
+    monkeypatch.setattr(kernels, "trial", trial)
+    return faster
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_run_goes_on_with_its_kernels_whatever_a_clock_would_say_now(first, feed, pretended):
+    def fresh(had: str | None = None) -> trainer.Trainer:
+        torch.manual_seed(0)
+        given = feed.facts, feed.stream, tiny.CPU
+        return trainer.Trainer(tiny.config(*SMALL), *given, kernels=had)
+
+    pretended[:] = [first, first, not first]
+    whole, half = tiny.steps(fresh(), 4), tiny.steps(fresh(), 2)
+    assert whole.kernels == ("triton (SwiGLU)" if first else "plain")
+    assert any(m.fused for m in whole.averaged.modules() if isinstance(m, SwiGLU)) == first
+    saved = half.state_dict()
+    resumed = fresh(saved["made_on"]["kernels"])
+    assert resumed.load_state_dict(saved) == []
+    assert tiny.steps(resumed, 2).result()["sha256"] == whole.result()["sha256"]
+    assert len(pretended) == 1
+    other = fresh()  # as it was before: a trial that says another thing
+    other.load_state_dict(saved)
+    assert tiny.steps(other, 2).result()["sha256"] != whole.result()["sha256"]
+
+
+def test_with_deterministic_nothing_is_timed(pretended, capsys):
+    on_a_card = SITE._replace(device=CARD)
+    with deterministic(True):
+        assert choose_kernels("auto", tiny.model(), on_a_card, twice=False) == "plain"
+        assert "nothing is timed" in capsys.readouterr().out
+        had = choose_kernels("auto", tiny.model(), on_a_card, False, "triton (SwiGLU)")
+        assert had == "triton (SwiGLU)"
+        pretended.append(True)  # equality alone
+        assert choose_kernels("triton", tiny.model(), on_a_card, False) == "triton (SwiGLU)"
+
+
+def test_what_is_asked_for_goes_before_what_a_run_had(pretended):
+    on_a_card = SITE._replace(device=CARD)
+    assert choose_kernels("plain", tiny.model(), on_a_card, False, "triton (SwiGLU)") == "plain"
+    pretended.append(True)
+    assert choose_kernels("triton", tiny.model(), on_a_card, False, "plain") == "triton (SwiGLU)"
+
+
+def test_kernels_are_those_before_on_the_same_card_alone():
+    made_on = machine_of(tiny.CPU) | {"kernels": "triton (SwiGLU)"}
+    assert kernels_before(made_on, tiny.CPU) == "triton (SwiGLU)"
+    assert kernels_before(machine_of(tiny.CPU), tiny.CPU) == "plain"  # of a version before
+    assert kernels_before(made_on | {"hardware": "another card"}, tiny.CPU) is None
+    assert kernels_before(None, tiny.CPU) is None
+
+
+def test_train_hands_them_on(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    given = []
+    honest = trainer.choose_kernels
+    monkeypatch.setattr(
+        trainer, "choose_kernels", lambda *all_of: given.append(all_of[-1]) or honest(*all_of)
+    )
+    words = (*SMALL, "name=run", "steps=2", "task.train_puzzles=4", "task.valid_puzzles=0")
+    words += ("task.test_puzzles=2",)
+    train.train(tiny.config(*words, "max_minutes=1e-9"))
+    train.train(tiny.config(*words))
+    assert given == [None, "plain"]

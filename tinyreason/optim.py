@@ -122,22 +122,12 @@ class Optimizers:
         return nn.utils.get_total_norm(own + [g for e in self.embeddings for g in e.gradients()])
 
     def moved(self) -> list[Tensor]:
-        """Parameters and states: all that `step` moves, but for tables of puzzles and the number of
-        the step.
-        """
+        """Parameters and states: all that `move` moves, but for tables of puzzles."""
         states = [v for o in self.optimizers for state in o.state.values() for v in state.values()]
         return self.parameters + [v for v in states if torch.is_tensor(v)]
 
-    def step(self, good: Tensor) -> None:
-        """Clip, step and clear the gradients.
-
-        Tables of puzzles stay unless `good`; the schedule moves on anyway.
-        """
-        self.schedule_next()
-        self.move(good)
-
     def schedule_next(self) -> None:
-        """The host's part of `step`: the learning rates of the next one."""
+        """The host's part of a step: the learning rates of the next one."""
         self.step_count += 1
         factor = self.schedule(self.step_count)
         for group in self.groups():
@@ -145,7 +135,10 @@ class Optimizers:
         self.embedding_lr = set_to(self.embedding_lr, self.config.embedding_lr * factor)
 
     def move(self, good: Tensor) -> None:
-        """The device's part of `step`."""
+        """The device's part of a step: clip, step and clear the gradients.
+
+        Tables of puzzles stay unless `good`.
+        """
         if self.config.clip is not None:
             nn.utils.clip_grad_norm_(self.parameters, self.config.clip)
         for optimizer in self.optimizers:

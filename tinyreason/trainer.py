@@ -16,7 +16,7 @@ from tinyreason.feed import Feed, Stream
 from tinyreason.gradient import GradientConfig, make_gradient
 from tinyreason.graph import GRAPH, make_graph
 from tinyreason.halting import HaltingConfig, make_halting
-from tinyreason.kernels import KERNELS, Site, choose_kernels
+from tinyreason.kernels import KERNELS, Site, choose_kernels, use_kernels
 from tinyreason.losses import CROSS_ENTROPIES, Loss, cross_entropy_of, total
 from tinyreason.metrics import Meter, Metric, tally
 from tinyreason.models import (
@@ -88,6 +88,7 @@ class Trainer:
         stream: Stream,
         device: torch.device,
         ranks: Ranks = ALONE,
+        kernels: str | None = None,  # of the run that goes on, see `choose_kernels`
     ):
         self.config, self.device, self.ranks = asdict(config), device, ranks
         self.batch, self.seed = config.batch, config.seed
@@ -105,7 +106,10 @@ class Trainer:
         if compiled:
             keep_what_is_compiled()
         site = Site(size, config.model.prefix + facts.seq_len, device, compiled)
-        self.kernels = choose_kernels(config.kernels, self.model, site, self.gradient.twice)
+        twice = self.gradient.twice
+        found = choose_kernels(config.kernels, self.model, site, twice, kernels)
+        self.kernels = ranks.shared(found)  # by its clock
+        use_kernels(self.kernels, self.model, site.tokens)
         self.optimizers = Optimizers(self.model, config.optim, config.steps)
         self.ema = None if config.ema is None else EMA(self.model, config.ema)
         if compiled:

@@ -30,11 +30,15 @@ class Site(NamedTuple):
     compiled: bool
 
 
-def choose_kernels(word: str, model: RecursiveModel, site: Site, twice: bool) -> str:
-    """Give the layers of `model` the kernels of `kernels=word` and say so, in a line each. Returns
-    what was chosen.
+def choose_kernels(
+    word: str, model: RecursiveModel, site: Site, twice: bool, had: str | None = None
+) -> str:
+    """Which layers of `model` get the kernels of `kernels=word`, for `use_kernels`; says so in a
+    line each.
 
-    `twice`: the gradient of a gradient is needed. Raises UserError for a device without Triton.
+    `twice`: the gradient of a gradient is needed. `had`: what was chosen for the run that goes on,
+    and with auto is again: a clock may say another thing now. Raises UserError for a device without
+    Triton.
     """
     if word == "triton" and site.device.type != "cuda":
         raise UserError("kernels=triton is for CUDA; use kernels=auto")
@@ -42,6 +46,12 @@ def choose_kernels(word: str, model: RecursiveModel, site: Site, twice: bool) ->
         return "plain"
     if reason := impossible(model, twice):
         say(f"kernels={word}: plain ones, {reason}")
+        return "plain"
+    if word == "auto" and had is not None:
+        say(f"kernels=auto: {had}, as before")
+        return had
+    if word == "auto" and torch.are_deterministic_algorithms_enabled():
+        say("kernels=auto: plain ones, with deterministic=true nothing is timed")
         return "plain"
     chosen = []
     for name, layers in layers_of(model, site.tokens).items():
@@ -51,8 +61,16 @@ def choose_kernels(word: str, model: RecursiveModel, site: Site, twice: bool) ->
         say(f"kernels={word}: {name}: {found.why}")
         if found.taken:
             chosen.append(name)
-            fuse(layers)
     return f"triton ({', '.join(chosen)})" if chosen else "plain"
+
+
+def use_kernels(chosen: str, model: RecursiveModel, tokens: int) -> None:
+    """Give the layers what `choose_kernels` chose."""
+    if chosen != "plain":
+        names = chosen.removeprefix("triton (").removesuffix(")").split(", ")
+        for name, layers in layers_of(model, tokens).items():
+            if name in names:
+                fuse(layers)
 
 
 def impossible(model: RecursiveModel, twice: bool) -> str | None:

@@ -15,7 +15,7 @@ B batch, S sequence (prefix + cells), D width.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.special import ndtri
 
 from tinyreason.models.base import CycleConfig, FixedStart, State, make_core
-from tinyreason.noise import Noise, NoNoise
+from tinyreason.noise import Noise
 from tinyreason.options import option
 from tinyreason.puzzle import Facts
 from tinyreason.recursion import Recur
@@ -39,6 +39,13 @@ class RepairConfig(CycleConfig):
     reads_each: ClassVar[bool] = True
 
 
+class Wrong(NamedTuple):
+    """The cells that are seen wrong in a segment."""
+
+    cells: Tensor  # (B cells) bool
+    others: Tensor  # (B cells) int64, the cell of the puzzle whose answer each would get
+
+
 class Repair(FixedStart):
     """Final."""
 
@@ -50,37 +57,49 @@ class Repair(FixedStart):
         self.feedback = nn.Parameter(torch.zeros(facts.vocab_size, config.width))
 
     def recursion(self, noise: Noise) -> Recur:
-        """The cells that are wrong are those of the segment: each recursion draws the same."""
-        return lambda state, x, t: self.moved(state, x, t, noise.at(0))
+        """The cells that are wrong are those of the segment: drawn once, at its first recursion."""
+        wrong: list[Wrong] = []
+
+        def recur(state: State, x: Tensor, t: int) -> State:
+            if self.training and not wrong:
+                wrong.append(self.wrong(x[:, self.config.prefix :, 0], noise.at(0)))
+            return self.moved(state, x, t, *wrong)
+
+        return recur
 
     def recur(self, state: State, x: Tensor, t: int) -> State:
         """Without wrong cells."""
-        return self.moved(state, x, t, NoNoise())
+        return self.moved(state, x, t)
 
-    def moved(self, state: State, x: Tensor, t: int, noise: Noise) -> State:
+    def moved(self, state: State, x: Tensor, t: int, wrong: Wrong | None = None) -> State:
         """A recursion."""
         z_H, z_L = state
-        z_L = self.core(z_L + (z_H + x + self.injected(z_H, noise)))
+        z_L = self.core(z_L + (z_H + x + self.injected(z_H, wrong)))
         if self.config.closes(t):
             z_H = self.core(z_H + z_L)
         return State(z_H, z_L)
 
-    def injected(self, z_H: Tensor, noise: Noise) -> Tensor:
+    def injected(self, z_H: Tensor, wrong: Wrong | None = None) -> Tensor:
         """The answer that z_H holds, embedded, zero before the cells: (B S D)."""
         with torch.no_grad():
             answer = self.heads(z_H.detach())[0].argmax(-1)
-            if self.training:
-                answer = self.spoilt(answer, noise)
+            if wrong is not None:
+                answer = spoilt(answer, wrong)
         cells = F.embedding(answer, self.feedback).to(z_H.dtype)
         return self.encoder.scale * F.pad(cells, (0, 0, self.config.prefix, 0))
 
-    def spoilt(self, answer: Tensor, noise: Noise) -> Tensor:
-        """(B cells) int64 with some cells as others of the same puzzle are."""
-        like = answer.float()
+    @torch.no_grad()
+    def wrong(self, like: Tensor, noise: Noise) -> Wrong:
+        """Of a segment, where `like` is (B cells)."""
+        like = like.float()
         slots = noise.normal(like[:, :1]) < quantile(self.config.slots)
         cells = noise.normal(like) < quantile(self.config.cells)
-        others = answer.gather(1, noise.normal(like).argsort(1))
-        return torch.where(slots & cells, others, answer)
+        return Wrong(slots & cells, noise.normal(like).argsort(1))
+
+
+def spoilt(answer: Tensor, wrong: Wrong) -> Tensor:
+    """(B cells) int64 with some cells as others of the same puzzle are."""
+    return torch.where(wrong.cells, answer.gather(1, wrong.others), answer)
 
 
 def quantile(share: float) -> float:
