@@ -39,7 +39,7 @@ from data.task import Task
 from eval.advice import cannot_learn, does_not_learn
 from eval.begin import (
     begin_from,
-    kernels_before,
+    kernels_of,
     refuse_other_puzzles,
     remember,
     use_threads,
@@ -213,8 +213,7 @@ def begin(config: Config, ranks: Ranks = ALONE) -> Run:
             use_threads(config, task.facts, made_on)
         torch.manual_seed(config.seed)
         stream = Stream(splits["train"], task.augment, config.seed)
-        kernels = kernels_before(made_on, device)
-        trainer = Trainer(config, task.facts, stream, device, ranks, kernels)
+        trainer = Trainer(config, task.facts, stream, device, ranks, kernels_of(made_on, device))
         if start:
             go_on(trainer, *start)
         elif config.init:

@@ -92,7 +92,7 @@ def use_threads(config: Config, facts: Facts, saved: dict | None = None) -> None
         say(line)
 
 
-def kernels_before(made_on: dict | None, device: torch.device) -> str | None:
+def kernels_of(made_on: dict | None, device: torch.device) -> str | None:
     """Those of the run that goes on, on the same card; None: to be chosen."""
     here = machine_of(device)
     if made_on is None or any(made_on[key] != here[key] for key in ("device", "hardware")):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import train
-from eval.begin import kernels_before
+from eval.begin import kernels_of
 from eval.speed import random_trainer
 from tests import tiny
 from tinyreason import kernels, trainer
@@ -194,10 +194,10 @@ def test_what_is_asked_for_goes_before_what_a_run_had(pretended):
 
 def test_kernels_are_those_before_on_the_same_card_alone():
     made_on = machine_of(tiny.CPU) | {"kernels": "triton (SwiGLU)"}
-    assert kernels_before(made_on, tiny.CPU) == "triton (SwiGLU)"
-    assert kernels_before(machine_of(tiny.CPU), tiny.CPU) == "plain"  # of a version before
-    assert kernels_before(made_on | {"hardware": "another card"}, tiny.CPU) is None
-    assert kernels_before(None, tiny.CPU) is None
+    assert kernels_of(made_on, tiny.CPU) == "triton (SwiGLU)"
+    assert kernels_of(machine_of(tiny.CPU), tiny.CPU) == "plain"  # of a version before
+    assert kernels_of(made_on | {"hardware": "another card"}, tiny.CPU) is None
+    assert kernels_of(None, tiny.CPU) is None
 
 
 def test_train_hands_them_on(tmp_path, monkeypatch):

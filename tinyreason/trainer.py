@@ -106,8 +106,7 @@ class Trainer:
         if compiled:
             keep_what_is_compiled()
         site = Site(size, config.model.prefix + facts.seq_len, device, compiled)
-        twice = self.gradient.twice
-        found = choose_kernels(config.kernels, self.model, site, twice, kernels)
+        found = choose_kernels(config.kernels, self.model, site, self.gradient.twice, kernels)
         self.kernels = ranks.shared(found)  # by its clock
         use_kernels(self.kernels, self.model, site.tokens)
         self.optimizers = Optimizers(self.model, config.optim, config.steps)
