@@ -52,7 +52,7 @@ from tinyreason.device import pick_device
 from tinyreason.errors import UserError
 from tinyreason.exits import ExitConfig, make_exit
 from tinyreason.feed import Stream
-from tinyreason.models import parameter_count
+from tinyreason.models import name_of, parameter_count
 from tinyreason.nonfinite import MOST_IN_A_ROW
 from tinyreason.puzzle import Puzzles
 from tinyreason.ranks import ALONE, Ranks
@@ -335,7 +335,7 @@ def describe(config: Config, trainer: Trainer, task: Task, splits: dict, folder:
     """The first lines that a user reads."""
     sizes = ", ".join(f"{len(v)} {k}" for k, v in splits.items())
     depth = trainer.depth.full
-    dtype = str(trainer.model.encoder.dtype).removeprefix("torch.")
+    dtype = name_of(trainer.model.encoder.dtype)
     say(
         f"{folder.path}: {config.task['name']} ({sizes} "
         f"examples), scale={config.scale}, device={trainer.device}, model.dtype={dtype}"

@@ -35,6 +35,8 @@ from tinyreason.run.folder import incidental
 from tinyreason.run.place import is_first, place
 
 CONF = Path(__file__).parent
+# commands that take the words of train.py
+THOSE_OF_TRAIN = ("cost", "zoo", "speed", "scaling", "data_speed", "evaluation_speed")
 WAIT = 3  # seconds
 
 
@@ -182,7 +184,7 @@ def program() -> str:
         return path.name
     if path.stem == "__main__":  # of a package
         path = path.parent
-    if path.name in ("cost", "zoo", "speed.py"):  # they take the words of train.py
+    if path.stem in THOSE_OF_TRAIN:
         return "train.py"
     return f"-m {path.parent.name}.{path.stem}"
 

@@ -72,17 +72,21 @@ def launching(words: list[str]) -> Iterator[None]:
 
     STOPPED.clear()
     FAILED.clear()
-    before = signal.getsignal(signal.SIGINT)
-    if f"{LAUNCHER}joblib" in words:
-        signal.signal(signal.SIGINT, heard)
+    beside = f"{LAUNCHER}joblib" in words
+    before = signal.signal(signal.SIGINT, heard) if beside else None
+    there = os.environ.get("PYTHONPATH")
     if any(word.startswith(LAUNCHER) for word in words):  # the others find this file
-        there = os.environ.get("PYTHONPATH")
         os.environ["PYTHONPATH"] = os.pathsep.join([ROOT, there] if there else [ROOT])
     try:
         yield
     except Left as left:
         FAILED.append(left.code)
     finally:
-        signal.signal(signal.SIGINT, before)
+        if beside:
+            signal.signal(signal.SIGINT, before)
+        if there is None:
+            os.environ.pop("PYTHONPATH", None)
+        else:
+            os.environ["PYTHONPATH"] = there
     if FAILED:
         sys.exit(max(FAILED))

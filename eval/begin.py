@@ -7,9 +7,11 @@ from textwrap import shorten
 import torch
 
 from conf.schema import Config
+from data.registry import facts_of
 from data.task import Task
 from eval.load import changed, weights_for_init
 from tinyreason.cpu import fast_cpu_type, settle_threads
+from tinyreason.device import pick_device
 from tinyreason.errors import UserError
 from tinyreason.layers import Inner
 from tinyreason.models import DTYPES, name_of
@@ -64,6 +66,19 @@ def begin_from(trainer: Trainer, init: str, task: Task) -> None:
             f"init={init}: {known}"
             + (f", begun afresh: {shorten(', '.join(new), 200)}" if new else "")
         )
+
+
+def settled(config: Config, threads: bool = True) -> Config:
+    """`config` as a run that begins has it: on a CPU with a number type and, if so asked, as many
+    threads as pay.
+    """
+    if pick_device(config.device).type != "cpu":
+        return config
+    facts = facts_of(config.task)
+    config = with_cpu_type(config, facts)
+    if threads:
+        use_threads(config, facts)
+    return config
 
 
 def with_cpu_type(config: Config, facts: Facts, saved: dict | None = None) -> Config:

@@ -22,6 +22,7 @@ from conf import help
 from conf.cli import choose_scale, composed, one_line
 from conf.schema import training_config
 from data.registry import load_task
+from eval.cost.report import refuse_bare, split
 from tinyreason.device import pick_device
 from tinyreason.errors import UserError
 from tinyreason.feed import WINDOW, Feed, Stream
@@ -58,10 +59,12 @@ def main(words: list[str]) -> None:
     if help.asked(words):
         print(help.plain_page(__doc__))
         return
-    said = next((w.removeprefix("draws=") for w in words if w.startswith("draws=")), "768")
+    own, words = split(words, {"draws": "768"})
+    refuse_bare(words)
+    said = own["draws"]
     if not re.fullmatch("[1-9][0-9]{0,5}", said):
         raise UserError(f"draws={said} must be a whole number, 1 or more")
-    config = training_config(composed([w for w in words if not w.startswith("draws=")]))
+    config = training_config(composed(words))
     device = pick_device(config.device)
     task, splits = load_task(config.task)
     stream = Stream(splits["train"], task.augment, config.seed)

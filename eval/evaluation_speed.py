@@ -18,13 +18,14 @@ import torch
 
 from conf import help
 from conf.cli import one_line
+from eval.cost.report import count_of, split
 from eval.load import open_run, puzzles_for
 from tinyreason.device import pick_device
 from tinyreason.errors import UserError
 from tinyreason.puzzle import Facts, Rows
 from tinyreason.solver import Attempt, Solver
 
-DEFAULTS = {"confidence": "0.95", "puzzles": "1000", "repeats": "3"}
+DEFAULTS = {"run": None, "confidence": "0.95", "puzzles": "1000", "repeats": "3"}
 
 
 class Timed(NamedTuple):
@@ -52,12 +53,12 @@ def main(words: list[str]) -> None:
     if help.asked(words):
         print(help.plain_page(__doc__))
         return
-    options = DEFAULTS | dict(word.split("=", 1) for word in words if "=" in word)
-    run, confidence = options.pop("run", None), number("confidence", options)
-    if run is None or options.keys() != DEFAULTS.keys() or not 0 <= confidence <= 1:
+    options, others = split(words, DEFAULTS)
+    run, confidence = options["run"], number("confidence", options)
+    if run is None or others or not 0 <= confidence <= 1:
         usage = "run=runs/NAME [confidence=0.95] [puzzles=1000] [repeats=3]"
         raise UserError(f"usage: python -m eval.evaluation_speed {usage}")
-    puzzles, repeats = (max(1, int(number(key, options))) for key in ("puzzles", "repeats"))
+    puzzles, repeats = (count_of(key, options[key]) for key in ("puzzles", "repeats"))
     trained = open_run(run, device=pick_device("auto"))
     examined = puzzles_for(trained, "test", None, puzzles)
     rows, every = examined.puzzles.rows(slice(puzzles)), trained.solver(halt=False)

@@ -24,18 +24,16 @@ import sys
 import time
 from statistics import median
 
-import numpy as np
 import torch
 
 from conf import help
 from conf.cli import choose_scale, composed, one_line
-from conf.schema import Config, training_config
-from data.registry import facts_of
-from tinyreason.device import pick_device
+from conf.schema import training_config
+from eval.begin import settled
+from eval.cost.report import refuse_bare, split
+from eval.speed import random_trainer
 from tinyreason.errors import UserError
-from tinyreason.feed import Stream
-from tinyreason.puzzle import Puzzles
-from tinyreason.ranks import Ranks, refuse_uneven
+from tinyreason.ranks import refuse_uneven
 from tinyreason.run.place import VARIABLES
 from tinyreason.several import joined
 from tinyreason.trainer import Trainer
@@ -50,24 +48,16 @@ FORMS = {
 }
 
 
-def random_trainer(config: Config, ranks: Ranks) -> Trainer:
-    """A trainer of `config` whose puzzles are noise."""
-    facts, rng = facts_of(config.task), np.random.Generator(np.random.PCG64(0))
-    tokens = rng.integers(1, facts.vocab_size, (2, 1024, facts.seq_len), dtype=np.uint8)
-    stream = Stream(Puzzles.single(*tokens), lambda rows, copy, rng: rows, seed=0)
-    torch.manual_seed(0)
-    return Trainer(config, facts, stream, pick_device(config.device), ranks)
-
-
 def work(words: list[str]) -> None:
-    """One rank: so many steps for each line that comes in; the first prints the seconds."""
+    """One rank: so many steps for each line that comes in, to the line "end" or the end of them."""
     threads, steps, *words = words
     torch.set_num_threads(int(threads))
     config = training_config(composed(words))
     with joined(config.device, config.deterministic) as ranks:
+        torch.manual_seed(0)  # the same weights on all of them
         trainer = random_trainer(config, ranks)
         timed(trainer, WARM_UP)
-        for _ in iter(sys.stdin.readline, "end\n"):
+        while sys.stdin.readline() not in ("end\n", ""):
             timed(trainer, int(steps))
 
 
@@ -144,12 +134,11 @@ def main(words: list[str]) -> None:
     if help.asked(words):
         print(help.plain_page(__doc__))
         return
-    pairs = [word.partition("=") for word in words]
-    options = USUAL | {key: value for key, _, value in pairs if key in USUAL}
+    options, words = split(words, USUAL)
+    refuse_bare(words)
     for key, value in options.items():
         if not re.fullmatch(FORMS[key], value):
             raise UserError(f"{key}={value} must be as in {key}={USUAL[key]}")
-    words = [word for word in words if word.partition("=")[0] not in USUAL]
     ways = started(options, words)
     for _ in range(int(options["repeats"])):
         for way in ways:
@@ -161,12 +150,13 @@ def main(words: list[str]) -> None:
 
 def started(options: dict[str, str], words: list[str]) -> list[Way]:
     """Raises UserError where ranks cannot share the slots."""
-    batch, names = training_config(composed(words)).batch, options["ways"].split(",")
-    sizes = {}
+    config, names = training_config(composed(words)), options["ways"].split(",")
+    batch, sizes = config.batch, {}
     for name in names:
         world = int(name.partition("x")[0])
         sizes[name] = batch * world if options["weak"] == "true" else batch
         refuse_uneven(sizes[name], world)
+    words = [*words, f"model.dtype={settled(config, threads=False).model.dtype}"]  # for all ranks
     return [Way(name, size, options["steps"], words) for name, size in sizes.items()]
 
 

@@ -366,3 +366,19 @@ def test_a_python_too_new_for_hydra_gets_one_line(monkeypatch):
         SystemExit, match=r"error: Hydra does not start on Python 3\.14; .* python3\.13 -m venv"
     ):
         importlib.reload(conf)
+
+
+@pytest.mark.parametrize(
+    ("started", "told"),
+    [
+        ("train.py", "train.py"),
+        ("eval/speed/__main__.py", "train.py"),
+        ("eval/scaling.py", "train.py"),
+        ("eval/data_speed.py", "train.py"),
+        ("eval/solve.py", "-m eval.solve"),
+        ("eval/think/__main__.py", "-m eval.think"),
+    ],
+)
+def test_the_command_that_prints_all_keys_has_them(monkeypatch, started, told):
+    monkeypatch.setattr(sys, "argv", [str(ROOT / started)])
+    assert cli.program() == told

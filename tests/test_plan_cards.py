@@ -1,10 +1,14 @@
 """The plan of a run on any card, and on this machine."""
 
 import json
+from dataclasses import replace
 
 import pytest
+import torch
 
-from eval.cost import here
+from data.registry import facts_of
+from eval import begin
+from eval.cost import fit, here
 from eval.cost import model_plan as plan
 from eval.cost.cards import CARDS, card_of
 from eval.cost.here import Measured
@@ -90,7 +94,9 @@ def test_a_card_without_fast_bfloat16_is_planned_in_float32(capsys):
     plan.plan([*PAPER, "device=t4"])
     assert "t4: 8.1 TFLOP/s in dense float32" in capsys.readouterr().out
     config = tiny.config(*PAPER)
-    halves, wholes = (plan.planned(config, 1e12, 16e9, name) for name in ("bfloat16", "float32"))
+    halves, wholes = (
+        plan.planned(config, 1e12, 16 * 10**9, name) for name in ("bfloat16", "float32")
+    )
     kept = "kept, recomputed or copied"
     assert wholes["memory"][kept] > 1.8 * halves["memory"][kept]
 
@@ -107,6 +113,27 @@ def test_here_is_measured(tmp_path, monkeypatch, capsys):
     assert found["steps"] == here.LEAST
     assert found["fastest"] <= found["step"] <= found["slowest"]
     assert found["hours"] == pytest.approx(100 * found["step"] / 3600)
+
+
+def test_here_is_timed_with_the_number_type_and_threads_of_a_run(monkeypatch):
+    threads = []
+    monkeypatch.setattr(begin, "fast_cpu_type", lambda *sizes: torch.bfloat16)
+    monkeypatch.setattr(begin, "settle_threads", lambda *of: threads.append(of[3]))
+    monkeypatch.setattr(here, "pick_device", lambda name: tiny.CPU)
+    found = here.measured(tiny.config(*SMALL), seconds=0)
+    assert found.device == "this CPU, bfloat16"
+    assert threads == [torch.bfloat16]
+
+
+def test_the_largest_batch_is_what_auto_takes_at_once():
+    config, memory = tiny.config(*PAPER), 80e9
+    row = plan.planned(config, 1e12, int(memory * fit.SURE))
+    largest, facts = row["largest_batch"], facts_of(config.task)
+    for batch, fits in ((largest, True), (largest + 1, False)):
+        more = replace(config, batch=batch)
+        taken = fit.most_slots(more, facts, torch.bfloat16, int(memory))
+        assert (taken.slots == batch) is fits
+        assert plan.planned(more, 1e12, int(memory * fit.SURE))["fits"] is fits
 
 
 def test_long_steps_are_timed_on_some_of_their_slots(monkeypatch):

@@ -1,13 +1,17 @@
 """`eval.speed`: what it prints, and that what it compares is equal. Never how fast."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 
+from eval.cost import fit
 from eval.speed import __main__ as speed
+from eval.speed import made
 from eval.speed.baseline import make_plain
 from eval.speed.made import random_trainer
+from eval.speed.measure import flops
 from eval.speed.report import ROWS
 from tests import tiny
 from tinyreason.errors import UserError
@@ -63,6 +67,8 @@ def test_what_is_printed(capsys, tmp_path):
 @pytest.mark.parametrize(
     ("word", "line"),
     [
+        ("foo", "foo is no option here; write key=value"),
+        ("--cfg", "--cfg is no option here"),
         ("repeats=0", "repeats=0 is not a size"),
         ("threads=two", "threads=two is not a size"),
         ("baseline=1", "baseline=1 must be true or false"),
@@ -72,6 +78,35 @@ def test_what_is_printed(capsys, tmp_path):
 def test_bad_words_are_refused(word, line):
     with pytest.raises(UserError, match=line):
         speed.main([*SMALL, word])
+
+
+def test_a_list_in_brackets_is_one_choice():
+    betas = speed.variants(["model=trm", "optim.betas=[0.9,0.95],[0.9,0.99]"])
+    assert list(betas) == ["optim.betas=[0.9,0.95]", "optim.betas=[0.9,0.99]"]
+    words = ["optim.betas=[0.9,0.95]", "task.source=[a.csv,b.csv]"]
+    assert list(speed.variants(words).values()) == [words]
+
+
+def test_variants_of_one_task_load_its_puzzles_once(monkeypatch):
+    loaded = []
+    load = speed.load_task
+    monkeypatch.setattr(speed, "load_task", lambda task: loaded.append(task) or load(task))
+    both = {mix: tiny.config(*SMALL, mix) for mix in MIXES}
+    found = speed.timed(both, repeats=1)
+    assert len(loaded) == 1
+    assert all(v.data > 0 for v in found)
+
+
+def test_recomputing_that_auto_chose_is_in_the_flops(monkeypatch):
+    config = tiny.config(*SMALL, "micro_batch=auto")
+    config = replace(config, model=replace(config.model, dtype="float32"))
+    again = lambda config, facts, device: fit.with_numbers(config, 2, True)  # noqa: E731
+    (plain,) = speed.timed({"as given": config}, repeats=1)
+    monkeypatch.setattr(made, "fitted", again)
+    (chosen,) = speed.timed({"as given": config}, repeats=1)
+    assert chosen.config.micro_batch == 2
+    assert chosen.config.batch == config.batch
+    assert flops(chosen) > flops(plain)
 
 
 def test_a_model_without_swiglus_has_no_baseline():

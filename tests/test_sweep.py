@@ -1,5 +1,6 @@
 """Runs of a sweep, in this process and in others: what they leave with, and who hears of it."""
 
+import io
 import os
 import pickle
 import re
@@ -10,10 +11,11 @@ import time
 from collections.abc import Callable, Sequence
 
 import pytest
+import torch
 
 from conf import cli, sweep
 from conf.sweep import Job, Left, launching
-from eval import scaling
+from eval import begin, data_speed, evaluation_speed, scaling
 from tests.test_survival import ROOT, WORDS
 from tinyreason.errors import UserError
 
@@ -72,6 +74,22 @@ def test_ctrl_c_is_left_to_the_runs_side_by_side(capsys):
     assert signal.getsignal(signal.SIGINT) is before
 
 
+def test_what_a_sweep_changes_is_put_back(monkeypatch):
+    for before in (None, "somewhere"):
+        if before is None:
+            monkeypatch.delenv("PYTHONPATH", raising=False)
+        else:
+            monkeypatch.setenv("PYTHONPATH", before)
+        with launching(["hydra/launcher=submitit_slurm"]):
+            assert os.environ["PYTHONPATH"].split(os.pathsep)[0] == sweep.ROOT
+        assert os.environ.get("PYTHONPATH") == before
+
+
+def test_no_signal_is_touched_where_runs_follow_each_other(monkeypatch):
+    monkeypatch.setattr(signal, "signal", lambda *_: pytest.fail("touched"))
+    launched(lambda _: None)
+
+
 def test_a_launcher_that_is_not_there_says_where_it_comes_from():
     told = cli.shorten("Could not find 'hydra/launcher/joblib' Available: basic")
     assert told.endswith("come with pip install 'tinyreason[sweep]'")
@@ -115,8 +133,53 @@ def test_the_table_of_ways_has_ratios_turn_by_turn():
 
 @pytest.mark.parametrize(
     ("word", "told"),
-    [("ways=2", "ways=2 must be as in ways=1x1,2x1,1x2"), ("ways=3x1", "cannot be shared by 3")],
+    [
+        ("ways=2", "ways=2 must be as in ways=1x1,2x1,1x2"),
+        ("ways=3x1", "cannot be shared by 3"),
+        ("foo", "foo is no option here; write key=value"),
+        ("repeats", "repeats needs a value"),
+    ],
 )
 def test_ways_that_cannot_be_are_refused(word, told):
     with pytest.raises(UserError, match=told):
         scaling.main(["task=sudoku", "scale=small", "device=cpu", word])
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ("puzzles=nan", "puzzles=nan is not a size"),
+        ("repeats=0", "repeats=0 is not a size"),
+        ("confidence=nan", "usage: "),
+        ("foo", "usage: "),
+        ("puzzles", "puzzles needs a value"),
+    ],
+)
+def test_words_of_evaluation_speed_are_refused(word, told):
+    with pytest.raises(UserError, match=told):
+        evaluation_speed.main(["run=pretrained/sudoku6", word])
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [("draws=nan", "draws=nan must be a whole number"), ("foo", "foo is no option here")],
+)
+def test_words_of_data_speed_are_refused(word, told):
+    with pytest.raises(UserError, match=told):
+        data_speed.main(["task=sudoku", "scale=small", word])
+
+
+def test_a_rank_ends_where_nobody_tells_it_any_more(monkeypatch, capsys):
+    """Its starter was killed: the end of the lines, without "end"."""
+    monkeypatch.setattr(sys, "stdin", io.StringIO("go\n"))
+    words = ["task=sudoku", "scale=small", "device=cpu", "task.side=4", "batch=2"]
+    scaling.work([str(torch.get_num_threads()), "1", *words, "model.width=16", "model.heads=2"])
+    assert len(capsys.readouterr().out.splitlines()) == 2  # warm-up, and the one that was asked for
+
+
+def test_all_ranks_have_the_number_type_of_this_machine(monkeypatch):
+    monkeypatch.setattr(begin, "fast_cpu_type", lambda *sizes: torch.bfloat16)
+    monkeypatch.setattr(scaling, "Way", lambda *given: given)
+    options = {"ways": "1x1,2x1", "weak": "false", "steps": "1"}
+    ways = scaling.started(options, ["task=sudoku", "scale=small", "device=cpu"])
+    assert [words[-1] for _, _, _, words in ways] == ["model.dtype=bfloat16"] * 2

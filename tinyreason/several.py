@@ -43,14 +43,14 @@ class Several(Ranks):
         raw = raw_bytes(rows)
         whole = raw.new_empty(self.world * len(raw))
         if len(raw):
-            told(lambda: dist.all_gather(list(whole.split(len(raw))), raw))
+            reached(lambda: dist.all_gather(list(whole.split(len(raw))), raw))
         return whole.view(rows.dtype).view(self.world * len(rows), *rows.shape[1:])
 
     def collected(self, rows: Tensor) -> Tensor:
         raw = raw_bytes(rows.cpu())
         parts = [torch.empty_like(raw) for _ in range(self.world)] if self.first else None
         if len(raw):
-            told(lambda: dist.gather(raw, parts))
+            reached(lambda: dist.gather(raw, parts))
         if not self.first:
             return rows
         whole = torch.cat(parts).view(rows.dtype)
@@ -60,7 +60,7 @@ class Several(Ranks):
         held = [p for p in optimizers.parameters if p.grad is not None]
         parts = [p.grad for p in held] + counts
         flat = torch.cat([part.flatten() for part in parts] + [(~finite).to(parts[0])[None]])
-        told(lambda: dist.all_reduce(flat))
+        reached(lambda: dist.all_reduce(flat))
         *sums, bad = flat.split([part.numel() for part in parts] + [1])
         for p, total in zip(held, sums, strict=False):
             p.grad = total.view_as(p).to(p.dtype)
@@ -75,7 +75,7 @@ class Several(Ranks):
             return []
         wide = widest(numbers[0].device)
         total = torch.stack([number.to(wide) for number in numbers])
-        told(lambda: dist.all_reduce(total))
+        reached(lambda: dist.all_reduce(total))
         return [one.to(number.dtype) for one, number in zip(total, numbers, strict=True)]
 
     def once(self, count: Tensor) -> Tensor:
@@ -93,15 +93,15 @@ class Several(Ranks):
 
     def largest(self, *numbers: int) -> list[int]:
         found = torch.tensor(numbers)
-        told(lambda: dist.all_reduce(found, dist.ReduceOp.MAX))
+        reached(lambda: dist.all_reduce(found, dist.ReduceOp.MAX))
         return found.tolist()
 
     def shared(self, value: Any) -> Any:
         data = torch.tensor(0) if not self.first else written(value)
         size = torch.tensor(data.numel())
-        told(lambda: dist.broadcast(size, 0))
+        reached(lambda: dist.broadcast(size, 0))
         data = data if self.first else torch.empty(int(size), dtype=torch.uint8)
-        told(lambda: dist.broadcast(data, 0))
+        reached(lambda: dist.broadcast(data, 0))
         return value if self.first else read(data)
 
     def refuse_unlike(self, what: str, told: Callable[[], str]) -> None:
@@ -139,7 +139,7 @@ def joined(device: str, deterministic: bool) -> Iterator[Ranks]:
         os.environ.setdefault("NCCL_ALGO", "Ring")
     backend = "cpu:gloo,cuda:nccl" if mine.type == "cuda" else "gloo"
     bound = mine if mine.type == "cuda" else None
-    told(lambda: dist.init_process_group(backend, timeout=PATIENCE, device_id=bound))
+    reached(lambda: dist.init_process_group(backend, timeout=PATIENCE, device_id=bound))
     try:
         yield Several()
     except SystemExit:  # all of them leave, as a signal asked
@@ -148,7 +148,7 @@ def joined(device: str, deterministic: bool) -> Iterator[Ranks]:
     dist.destroy_process_group()
 
 
-def told(exchange: Callable[[], Any]) -> None:
+def reached(exchange: Callable[[], Any]) -> None:
     """An exchange with the other ranks. Raises Gone where they cannot be reached."""
     try:
         exchange()

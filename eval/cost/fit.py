@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 
 from conf.schema import Config
-from eval.cost.model_estimate import FLOAT32
+from eval.cost.model_estimate import FLOAT32, Estimate
 from eval.cost.model_predicted import estimate, side_bytes
 from tinyreason.errors import UserError
 from tinyreason.models import dtype_of
@@ -79,16 +79,22 @@ def best_fit(config: Config, facts: Facts, dtype: torch.dtype, free: int) -> Fit
 def most_slots(config: Config, facts: Facts, dtype: torch.dtype, free: int) -> Fit | None:
     """The same for a configuration as it is."""
     one = estimate(config, facts, dtype)
+    most = min(config.batch, fitting(config, facts, one, int(SURE * free), config.batch))
+    if most < 1:
+        return None
+    return Fit(even(config.batch, most), config.model.recompute, one.at_once, one.how)
+
+
+def fitting(config: Config, facts: Facts, one: Estimate, room: int, batch: int | None) -> int:
+    """How many slots of a batch fit at once in `room` bytes; None: of a batch of just those."""
     gradients, moved = side_bytes(config, facts)
     table = FLOAT32 * config.model.width * facts.num_puzzle_identifiers
     tables = table * (1 + (config.ema is not None)) if config.model.puzzle_embedding else 0
-    fixed = gradients + moved + tables + config.batch * one.slot
-    room = int(SURE * free) - fixed
-    each = max(1, one.kept + one.kept_again + one.working)
-    most = min(config.batch, (room - one.casts) // each)
-    if most < 1 or room < moved:  # the copy that a bad step is taken back from
-        return None
-    return Fit(even(config.batch, most), config.model.recompute, each, one.how)
+    left = room - gradients - moved - tables - (batch or 0) * one.slot
+    each = one.at_once + (one.slot if batch is None else 0)
+    if left < moved:  # the copy that a bad step is taken back from
+        return 0
+    return max(0, int(left - one.casts) // max(1, each))
 
 
 def even(batch: int, most: int) -> int:

@@ -12,7 +12,8 @@ from typing import NamedTuple
 import torch
 
 from conf.schema import Config
-from eval.cost.measure import one_time
+from eval.begin import settled
+from eval.cost import measure
 from eval.speed import random_trainer
 from tinyreason.device import pick_device
 from tinyreason.run.machine import peak_memory
@@ -40,12 +41,16 @@ class Measured(NamedTuple):
 def measured(config: Config, seconds: float) -> Measured:
     """Train for about so many seconds; set-up and compilation are not counted."""
     device = pick_device("auto")
-    slots = slots_to_time(replace(config, device=str(device)), device)
-    trainer = random_trainer(replace(config, device=str(device), batch=slots))
+    config = settled(replace(config, device=str(device)))
+    slots = slots_to_time(config, device)
+    trainer = random_trainer(replace(config, batch=slots))
     share = config.batch / slots
+    name = f"this CPU, {config.model.dtype}"
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
     times = [share * t for t in step_times(trainer, seconds)]
     return Measured(
-        device=torch.cuda.get_device_name(device) if device.type == "cuda" else "this CPU",
+        device=name,
         slots=slots,
         steps=len(times),
         step=median(times),
@@ -69,7 +74,7 @@ def step_times(trainer: Trainer, seconds: float) -> list[float]:
         trainer.step()
     times, began = [], time.monotonic()
     while len(times) < LEAST or time.monotonic() - began < seconds:
-        times.append(one_time(trainer.step))
+        times.append(measure.seconds(trainer.step, trainer.device))
     return times
 
 

@@ -15,7 +15,7 @@ from conf.schema import Config
 from tinyreason.depth import stated
 from tinyreason.feed import WINDOW
 from tinyreason.gradient import Gradient, make_gradient
-from tinyreason.models import DTYPES, RecursiveModel, make_model
+from tinyreason.models import RecursiveModel, make_model, name_of
 from tinyreason.noise import NoNoise
 from tinyreason.puzzle import Batch, Facts
 from tinyreason.recursion import Depth
@@ -39,6 +39,11 @@ class Estimate:
     casts: int  # bytes of weights cast to the activations' type, whatever the batch
     slot: int  # bytes that a slot of the batch has between steps
 
+    @property
+    def at_once(self) -> int:
+        """Bytes of each that goes through the network."""
+        return self.kept + self.kept_again + self.working
+
     def flops_of(self, batch: int) -> dict[str, int]:
         """Of one segment of so many puzzles, by part."""
         return {part: batch * n + self.once.get(part, 0) for part, n in self.flops.items()}
@@ -60,10 +65,9 @@ def without_memory(config: Config, facts: Facts, dtype: torch.dtype) -> Iterator
     """The model, in a context in which tensors have shapes and no memory, and choose the kernels of
     a CPU.
     """
-    name = next(name for name, one in DTYPES.items() if one == dtype)
     meta = torch.device("meta")
     with meta:
-        model = make_model(replace(config.model, dtype=name), facts, meta)
+        model = make_model(replace(config.model, dtype=name_of(dtype)), facts, meta)
         model.static = True
     with FakeTensorMode():
         for module in model.modules():

@@ -5,6 +5,7 @@ of torch's own count.
 """
 
 from dataclasses import replace
+from statistics import median
 
 import torch
 from torch import Tensor
@@ -53,7 +54,8 @@ def cost(config: Config, device: torch.device, repeats: int) -> dict:
     free = memory.free(device)
     if free is None or expected.peak + config.batch * one.slot < free:
         trainer = random_trainer(replace(config, **AS_WRITTEN))
-        found, seconds = measured(trainer), measure.seconds(trainer.step, repeats)
+        found = measured(trainer)
+        seconds = median(measure.seconds(trainer.step, device) for _ in range(repeats))
     waiting = expected.peak - expected.side
     return {
         "gradient": label(config.gradient),

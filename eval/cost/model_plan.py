@@ -18,7 +18,7 @@ from data.registry import facts_of
 from eval.cost import here
 from eval.cost.cards import DEFAULT, Card, card_of
 from eval.cost.charts import stacks
-from eval.cost.fit import best_fit
+from eval.cost.fit import SURE, best_fit, fitting
 from eval.cost.model_measured import hows, label, with_scheme
 from eval.cost.model_predicted import estimate, predicted
 from eval.cost.model_report import schemes_of
@@ -26,9 +26,6 @@ from eval.cost.report import FILES, Report, refuse, split
 from tinyreason.errors import UserError
 from tinyreason.models import DTYPES
 
-# of the memory; the rest is for the context, for fragments, for what a backward pass needs in
-# between
-USED = 0.9
 OWN = {"device": None, "utilisation": "0.4", "gradients": None} | FILES
 OWN |= {"tflops": None, "memory": None}
 USAGE = (
@@ -59,7 +56,7 @@ def plan(words: list[str]) -> None:
     for gradient in schemes:
         for recompute in (False, True):
             row_config = with_scheme(config, gradient, recompute)
-            speed, room = card.tflops * 1e12 * share, card.memory * 1e9 * USED
+            speed, room = card.tflops * 1e12 * share, int(card.memory * 1e9 * SURE)
             rows.append(planned(row_config, speed, room, card.dtype))
             report.say(line(rows[-1]))
     report.say(
@@ -102,7 +99,7 @@ def head(name: str, card: Card, share: float, config: Config) -> str:
         f"{config.steps * config.batch / 1e6:,.1f} million segments of one puzzle.\n"
         f"{name}: {card.tflops:g} TFLOP/s in dense {card.dtype}, of "
         f"which {share:g} is assumed to be reached; {card.memory:g} GB{traffic},\n"
-        f"of which {USED:g} is for use.\n"
+        f"of which {SURE:g} is for use.\n"
     )
 
 
@@ -122,13 +119,11 @@ def type_of(config: Config, fast: str) -> str:
     return fast if config.model.dtype == "auto" else config.model.dtype
 
 
-def planned(config: Config, speed: float, memory: float, fast: str = "bfloat16") -> dict:
+def planned(config: Config, speed: float, memory: int, fast: str = "bfloat16") -> dict:
     """One row: at `speed` FLOP/s, with `memory` bytes to use."""
     facts = facts_of(config.task)
     one = estimate(config, facts, DTYPES[type_of(config, fast)])
     needed, carry = predicted(config, facts, one), config.batch * one.slot
-    a_slot = one.kept + one.kept_again + one.working + one.slot
-    fixed = needed.side + one.casts
     parts = {part: n * config.steps for part, n in one.flops_of(config.batch).items()}
     return asdict(needed) | {
         "gradient": label(config.gradient),
@@ -140,10 +135,10 @@ def planned(config: Config, speed: float, memory: float, fast: str = "bfloat16")
             "parameters' side": needed.side,
             "carry": carry,
         },
-        "fits": needed.peak + carry <= memory,
+        "fits": fitting(config, facts, one, memory, config.batch) >= config.slots_at_once,
         "each": sum(one.flops_of(config.batch).values()) / config.batch,
         "hours": sum(parts.values()) / speed / 3600,
-        "largest_batch": max(0, int((memory - fixed) // a_slot)),
+        "largest_batch": fitting(config, facts, one, memory, None),
     }
 
 

@@ -40,7 +40,7 @@ def predicted(config: Config, facts: Facts, one: Estimate) -> SegmentCost:
     forward = sum(flops.values()) - backward
     at_once = config.slots_at_once
     kept = at_once * one.kept + (0 if config.model.recompute else one.casts)
-    waiting = at_once * (one.kept + one.kept_again + one.working) + one.casts
+    waiting = at_once * one.at_once + one.casts
     gradients, moved = side_bytes(config, facts)
     side = gradients + moved
     # a copy, in case the step is bad; what waited for the backward pass is gone by then

@@ -44,6 +44,13 @@ def refuse(words: list[str], *keys: str) -> None:
             )
 
 
+def refuse_bare(words: list[str]) -> None:
+    """Raises UserError for a word without a value."""
+    for word in words:
+        if "=" not in word:
+            raise UserError(f"{word} is no option here; write key=value, as in model=trm")
+
+
 def count_of(key: str, value: str | int, example: int = 2) -> int:
     """A whole number from 1. Raises UserError for anything else."""
     if not re.fullmatch(r"0*[1-9][0-9]{0,30}", str(value)):

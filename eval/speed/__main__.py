@@ -17,8 +17,10 @@ A word with choices, as in `model.mix=attention,mixer`, times them in turn, A B 
 many times as fast as the first each is (median, and from the quarter to three quarters of the
 pairs): ratios hold where a shared machine's speed drifts. Beside each step stands a large matrix
 product in the same type: the share of it is what a step reaches of this machine. Puzzles are random
-tokens of the task's shape, so every puzzle takes all its segments. What `deterministic=false,true`
-costs on CUDA is asked like this too; cuBLAS then has that option's workspace in both.
+tokens of the task's shape, so every puzzle takes all its segments. Drawing alone is timed on the
+task's own puzzles: its share is CPU seconds, for every slot, over the seconds of a step by the
+clock. What `deterministic=false,true` costs on CUDA is asked like this too; cuBLAS then has that
+option's workspace in both.
 """
 
 import itertools
@@ -26,17 +28,18 @@ import sys
 from dataclasses import replace
 
 import torch
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from conf import help
-from conf.cli import choose_scale, composed, one_line
+from conf.cli import choose_scale, composed, keys_of, one_line
 from conf.schema import Config, training_config
-from data.registry import facts_of
-from eval.begin import use_threads, with_cpu_type
-from eval.cost.report import count_of, writable
+from conf.words import mended
+from data.registry import load_task
+from eval.begin import settled
+from eval.cost.report import count_of, refuse_bare, split, writable
 from eval.speed import measure, report
 from eval.speed.baseline import make_plain
-from eval.speed.made import random_trainer
-from tinyreason.device import pick_device
+from eval.speed.made import fitted_here, random_trainer
 from tinyreason.errors import UserError
 from tinyreason.run.atomic import write_whole
 from tinyreason.run.console import say
@@ -48,7 +51,7 @@ PLAIN = {"compile": "false", "kernels": "plain", "graph": "false"}
 
 def variants(words: list[str]) -> dict[str, list[str]]:
     """Each combination of choices by its name, as the words that select it."""
-    choices = [[f"{w.split('=')[0]}={v}" for v in w.split("=", 1)[1].split(",")] for w in words]
+    choices = [choices_of(word) for word in mended(words, keys_of("train"))]
     varied = [i for i, c in enumerate(choices) if len(c) > 1]
     return {
         " ".join(one[i] for i in varied) or "as given": list(one)
@@ -56,15 +59,18 @@ def variants(words: list[str]) -> dict[str, list[str]]:
     }
 
 
+def choices_of(word: str) -> list[str]:
+    """One word for each of the choices in it; a list in brackets is one."""
+    found = OverridesParser.create().parse_override(word)
+    if not found.is_sweep_override():
+        return [word]
+    return [f"{found.get_key_element()}={value}" for value in found.sweep_string_iterator()]
+
+
 def own_words(words: list[str]) -> tuple[dict, list[str]]:
     """The words of this command, and those of train.py. Raises UserError for bad ones."""
-    own, others = dict(OWN), []
-    for word in words:
-        name, _, value = word.partition("=")
-        if name in OWN:
-            own[name] = value
-        else:
-            others.append(word)
+    own, others = split(words, OWN)
+    refuse_bare(others)
     own["repeats"] = count_of("repeats", own["repeats"])
     if own["threads"] is not None:
         own["threads"] = count_of("threads", own["threads"])
@@ -85,27 +91,26 @@ def with_baseline(configs: dict[str, Config]) -> dict[str, Config]:
     return found
 
 
-def settled(configs: dict[str, Config], threads: int | None) -> dict[str, Config]:
+def settled_all(configs: dict[str, Config], threads: int | None) -> dict[str, Config]:
     """With the number types of this machine; on a CPU as many threads as asked for, or as pay for
     the first.
     """
-    first = next(iter(configs.values()))
-    if pick_device(first.device).type != "cpu":
-        return configs
     if threads is not None:
         torch.set_num_threads(threads)
-    typed = {name: with_cpu_type(c, facts_of(c.task)) for name, c in configs.items()}
+    found = {name: settled(config, threads=False) for name, config in configs.items()}
     if threads is None:
-        use_threads(next(iter(typed.values())), facts_of(first.task))
-    return typed
+        settled(next(iter(found.values())))
+    return found
 
 
 def timed(configs: dict[str, Config], repeats: int) -> list[measure.Timed]:
     """All variants, in turn."""
-    found = []
+    found, tasks = [], {str(c.task): c.task for c in configs.values()}
+    loaded = {key: load_task(task) for key, task in tasks.items()}  # once where variants share it
     # before CUDA is used at all
     with deterministic(any(c.deterministic for c in configs.values())):
         for name, config in configs.items():
+            config = fitted_here(config)
             trainer = random_trainer(config)
             if name.startswith("plain"):
                 make_plain(trainer.model)
@@ -114,7 +119,7 @@ def timed(configs: dict[str, Config], repeats: int) -> list[measure.Timed]:
     measure.time_in_turn(found, repeats)
     measure.time_evaluation(found, repeats)
     for one in found:
-        measure.look_inside(one)
+        measure.look_inside(one, *loaded[str(one.config.task)])
     return found
 
 
@@ -124,7 +129,7 @@ def main(words: list[str]) -> None:
         return
     own, words = own_words(words)
     configs = {k: training_config(composed(v)) for k, v in variants(words).items()}
-    configs = settled(configs, own["threads"])
+    configs = settled_all(configs, own["threads"])
     if own["baseline"] == "true":
         configs = with_baseline(configs)
     found = timed(configs, own["repeats"])

@@ -2,7 +2,6 @@
 type: ratios and shares hold where a shared machine's speed drifts.
 """
 
-import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,13 +11,14 @@ import numpy as np
 import torch
 
 from conf.schema import Config
-from data.registry import load_task
+from data.task import Task
+from eval.cost.measure import seconds
 from eval.cost.memory import peak_increase
 from eval.cost.model_measured import estimate
 from eval.data_speed import drawing
 from eval.speed.made import one_segment, random_puzzles
-from tinyreason.device import waited
 from tinyreason.feed import Stream
+from tinyreason.puzzle import Puzzles
 from tinyreason.run.deterministic import deterministic
 from tinyreason.trainer import Trainer
 
@@ -38,7 +38,7 @@ class Timed:
     steps: list[float] = field(default_factory=list)
     products: list[float] = field(default_factory=list)  # FLOP/s of the yardstick, with each step
     evaluations: list[float] = field(default_factory=list)  # of one segment of a batch
-    data: float = 0.0  # of the host to draw a puzzle for every slot, symmetries included
+    data: float = 0.0  # of the CPU, to draw a puzzle for every slot, symmetries included
     waits: int | None = None  # of the host for the device in a step; None: not counted
     peak: int = 0  # bytes at one time in a step
 
@@ -54,15 +54,6 @@ class Timed:
     def evaluated(self) -> int:
         """Puzzles of an evaluation's batch."""
         return min(self.config.eval.batch, self.config.batch)
-
-
-def seconds(work: Callable[[], object], device: torch.device) -> float:
-    """Until the device has done it."""
-    waited(device)
-    start = time.perf_counter()
-    work()
-    waited(device)
-    return time.perf_counter() - start
 
 
 def product(dtype: torch.dtype, device: torch.device) -> Callable[[], object]:
@@ -112,10 +103,9 @@ def time_evaluation(variants: list[Timed], repeats: int) -> None:
             v.evaluations.append(seconds(evaluate, v.trainer.device))
 
 
-def look_inside(v: Timed) -> None:
-    """What is found once: the drawing of puzzles, the host's waits, memory."""
+def look_inside(v: Timed, task: Task, splits: dict[str, Puzzles]) -> None:
+    """What is found once: the drawing of the task's own puzzles, the host's waits, memory."""
     device = v.trainer.device
-    task, splits = load_task(v.config.task)
     stream = Stream(splits["train"], task.augment, v.config.seed)
     v.data = drawing(stream, task.facts, device, v.config.batch).seconds
     if device.type == "cuda":

@@ -7,10 +7,8 @@ from statistics import median, quantiles
 import torch
 
 from eval.speed.measure import Timed, flops, forward_flops
-from tinyreason.models import parameter_count
+from tinyreason.models import name_of, parameter_count
 from tinyreason.run.machine import versions
-
-NAMES = {torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float64: "float64"}
 
 
 def figures(v: Timed, first: Timed) -> dict[str, float]:
@@ -89,7 +87,7 @@ def machine(v: Timed) -> str:
     rate = median(v.products) / 1e9
     return (
         f"{where}, torch {torch.__version__}; a product of square matrices in "
-        f"{NAMES[v.dtype]} reaches {rate:,.0f} GFLOP/s in the same run"
+        f"{name_of(v.dtype)} reaches {rate:,.0f} GFLOP/s in the same run"
     )
 
 
