@@ -101,11 +101,16 @@ class Trained:
         """The most that a puzzle had in training."""
         return self.config.halting.segments
 
+    @property
+    def usual_segments(self) -> int:
+        """Of an evaluation: as many as in training, unless its recipe goes on for longer."""
+        return self.config.eval.segments or self.config.halting.segments
+
     def deeper(self, times: int, most: int) -> int:
-        """`times` the trained segments, `most` at most; 1 for a model that takes one alone."""
+        """`times` the usual segments, `most` at most; 1 for a model that takes one alone."""
         if self.config.model.one_segment:
             return 1
-        return max(self.trained_segments, min(times * self.trained_segments, most))
+        return max(self.usual_segments, min(times * self.usual_segments, most))
 
     def depth(self, recursions: int | None = None) -> Depth:
         """The recursions of a segment of an evaluation; None: as trained. Raises UserError for a
@@ -146,7 +151,7 @@ class Trained:
             halting=halting,
             exit=make_exit(exit, halting),
             confidence=config.eval.confidence if confidence is None else confidence,
-            segments=segments or config.eval.segments or config.halting.segments,
+            segments=segments or self.usual_segments,
             halt=config.eval.halt if halt is None else halt,
             batch=batch or config.eval.batch,
             device=self.device,
