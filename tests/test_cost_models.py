@@ -40,6 +40,7 @@ PAPER = {
 SMALL = (
     "task=sudoku",
     "scale=small",
+    "depth=fixed",
     "task.side=4",
     "batch=3",
     "compile=false",
