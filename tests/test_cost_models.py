@@ -43,6 +43,7 @@ SMALL = (
     "task.side=4",
     "batch=3",
     "compile=false",
+    "depth=fixed",
     "model.width=16",
     "model.heads=2",
 )

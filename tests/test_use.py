@@ -24,7 +24,14 @@ from tinyreason.rules import Notation, make_rules
 
 ROOT = Path(__file__).parents[1]
 QUICK = ("scale=small", "model.width=16", "model.heads=2", "steps=6", "batch=4", "save_every=2")
-QUICK += ("halting.segments=2", "eval.batch=8", "ema=0.5", "optim.warmup=1", "eval_every=4")
+QUICK += (
+    "halting.segments=2",
+    "eval.segments=2",
+    "eval.batch=8",
+    "ema=0.5",
+    "optim.warmup=1",
+    "eval_every=4",
+)
 COUNTS = ("task.train_puzzles=12", "task.valid_puzzles=4", "task.test_puzzles=8")
 RUNS = {
     "sudoku": ("task=sudoku", "task.side=4", *COUNTS),

@@ -18,6 +18,7 @@ from eval.cost import model_counted as counted
 from eval.cost import model_formula as shapes
 from eval.cost.model_estimate import FLOAT32, Estimate, depth_of, gradient_of, without_memory
 from eval.speed import random_trainer
+from tinyreason.depth import DepthConfig
 from tinyreason.gradient import GradientConfig
 from tinyreason.losses import total
 from tinyreason.models import dtype_of, parameter_count
@@ -73,7 +74,8 @@ def cost(config: Config, device: torch.device, repeats: int) -> dict:
     expected, found, seconds = predicted(config, facts, one), None, None
     free = memory.free(device)
     if free is None or expected.peak + config.batch * one.slot < free:
-        trainer = random_trainer(replace(config, compile="false"))
+        usual = {"compile": "false", "depth": DepthConfig("fixed")}  # that of the estimate
+        trainer = random_trainer(replace(config, **usual))
         found, seconds = measured(trainer), measure.seconds(trainer.step, repeats)
     waiting = expected.peak - expected.side
     return {

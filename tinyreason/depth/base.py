@@ -79,7 +79,8 @@ class DepthRule(ABC):
         plain = ", ".join(name for name, scheme in GRADIENTS.items() if scheme.plain)
         name = self.config.name
         given = self.gradient.config.name
-        raise UserError(f"depth={name} does not go with gradient={given}; use one of {plain}")
+        told = f"depth={name} does not go with gradient={given}"
+        raise UserError(f"{told}; use one of {plain}, or depth=fixed")
 
 
 class Fixed(DepthRule):
