@@ -5,22 +5,21 @@ recursion, asks for the answer, and moves the weights once; a puzzle stays in it
 halts, its state carried on but detached.
 """
 
-import os
 import signal
 import sys
 
 if sys.version_info < (3, 11):  # noqa: UP036, before anything that it could not even read
     sys.exit("error: tinyreason needs Python 3.11 or later, this is " + sys.version.split()[0])
 
-# read when torch loads: spinning threads starve shared cores
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+import tinyreason.run.waiting  # noqa: F401, before torch is loaded
+
 if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     # Ctrl-C while loading: no traceback; `command` listens again
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -31,26 +30,42 @@ import torch
 from omegaconf import DictConfig
 from tqdm import tqdm
 
-from conf.cli import choose_scale, command, default_name, sweeping
+from conf.cli import choose_scale, command, default_name
 from conf.schema import Config, plain, training_config
-from conf.tracker import Fallback, make_tracker
+from conf.sweep import sweeping
+from conf.tracker import Fallback, NoTracker, make_tracker
 from data.registry import load_task
 from data.task import Task
 from eval.advice import cannot_learn, does_not_learn
-from eval.begin import begin_from, refuse_other_puzzles, remember
+from eval.begin import (
+    begin_from,
+    kernels_of,
+    refuse_other_puzzles,
+    remember,
+    use_threads,
+    with_cpu_type,
+)
+from eval.cost.fit import fitted
 from eval.score import brief, save_submission, solve
+from tinyreason.cpu import same_threads_after
 from tinyreason.device import pick_device
 from tinyreason.errors import UserError
 from tinyreason.exits import ExitConfig, make_exit
 from tinyreason.feed import Stream
-from tinyreason.models import parameter_count
+from tinyreason.models import name_of, parameter_count
 from tinyreason.nonfinite import MOST_IN_A_ROW
 from tinyreason.puzzle import Puzzles
+from tinyreason.ranks import ALONE, Ranks
 from tinyreason.run.console import say
 from tinyreason.run.deterministic import deterministic
 from tinyreason.run.folder import Finished, RunFolder
 from tinyreason.run.machine import peak_memory
+from tinyreason.run.one_folder import OneFolder, folder_of
+from tinyreason.run.place import place
+from tinyreason.run.puzzles import digests
 from tinyreason.run.signals import Stop, Stopped
+from tinyreason.several import joined
+from tinyreason.sharded import Sharded
 from tinyreason.solver import Solver
 from tinyreason.trainer import Trainer
 
@@ -62,29 +77,27 @@ class Run(NamedTuple):
     trainer: Trainer
     task: Task
     splits: dict[str, Puzzles]
-    folder: RunFolder
+    folder: RunFolder | OneFolder
     tracker: Fallback
     losses: list[float]  # of the log lines of this process
 
 
-def train(config: Config) -> dict:
+def train(config: Config, ranks: Ranks = ALONE) -> dict:
     """Train, evaluate, and leave runs/<name>/ complete. Returns what result.json holds."""
-    run = begin(config)
+    run = begin(config, ranks)
+    config = run.config
     try:
-        with Stop() as stop:
+        with memory_advice(config), Stop() as stop:
             try:
                 learn(run, stop)
-                with stop.interruptible():
-                    solver = solver_of(run.trainer, config)
-                    found = solve(
-                        solver, run.task, run.splits["test"], "test", votes=config.eval.votes
-                    )
+                solver, votes = sharded(run, stop), config.eval.votes
+                found = solve(solver, run.task, run.splits["test"], "test", votes=votes)
                 return finish(run, found)
             except Stopped:
                 leave(run, stop)
     finally:
         run.tracker.finish()
-        run.folder.lock.release()
+        run.folder.release()
 
 
 def learn(run: Run, stop: Stop) -> None:
@@ -92,10 +105,11 @@ def learn(run: Run, stop: Stop) -> None:
 
     Raises Stopped where a signal asks for it.
     """
-    config, trainer = run.config, run.trainer
+    config, trainer, ranks = run.config, run.trainer, run.trainer.ranks
     shown, begun, before, began = {}, trainer.steps, trainer.seconds, time.monotonic()
     sizes = {"initial": trainer.steps, "total": config.steps}
-    bar = tqdm(**sizes, unit="step", disable=None, dynamic_ncols=True)
+    quiet = None if ranks.first else True  # None: where there is no terminal
+    bar = tqdm(**sizes, unit="step", disable=quiet, dynamic_ncols=True)
 
     while trainer.steps < config.steps:
         # once in a while: evaluate, and save
@@ -104,10 +118,13 @@ def learn(run: Run, stop: Stop) -> None:
         due = trainer.steps > begun and trainer.steps % config.save_every == 0
         if due and not trainer.bad_steps.in_a_row:
             save(run)
-        if config.max_minutes is not None and trainer.seconds - before > 60 * config.max_minutes:
+        minutes = (trainer.seconds - before) / 60
+        late = config.max_minutes is not None and minutes > config.max_minutes
+        late, asked = ranks.largest(late, bool(stop.signal))
+        if late:
             say(f"max_minutes={config.max_minutes} are over; the same command resumes from here")
             break
-        if stop.signal:
+        if asked:
             raise Stopped
 
         trainer.step()
@@ -156,10 +173,7 @@ def evaluate(run: Run, stop: Stop) -> dict[str, str]:
     puzzles = run.splits[watched]
     if not len(puzzles) or (watched, trainer.steps) in run.folder.evaluated:
         return {}
-    with stop.interruptible():
-        found = solve(
-            solver_of(trainer, run.config), run.task, puzzles, watched, run.config.eval.puzzles
-        )
+    found = solve(sharded(run, stop), run.task, puzzles, watched, run.config.eval.puzzles)
     if not found["puzzles"]:  # none with a known answer
         return {}
     # saved before it is logged: a step that is in the log is not evaluated again
@@ -181,19 +195,25 @@ def keep_best(run: Run, exact_accuracy: float) -> None:
             run.trainer.best = before
 
 
-def begin(config: Config) -> Run:
+def begin(config: Config, ranks: Ranks = ALONE) -> Run:
     """First all that can be refused; then the data, the model, and the folder as it was where the
     run goes on.
     """
-    device, folder = pick_device(config.device), RunFolder(plain(config))
+    ranks.slots(config.batch)
+    device, folder = pick_device(config.device), folder_of(plain(config), ranks)
     try:
         start = folder.start()
-        task, splits = load_task(config.task)
+        task, splits = loaded(config, ranks)
         refuse_other_puzzles(config, folder, splits)
+        saved, made_on = (start and start[1][key] for key in ("config", "made_on"))
+        config = for_all(lambda one: fitted(one, task.facts, device, saved), config, ranks)
+        folder.config = plain(config)
+        if device.type == "cpu":  # not in the folder: another machine may use the run
+            config = for_all(lambda one: with_cpu_type(one, task.facts, made_on), config, ranks)
+            use_threads(config, task.facts, made_on)
         torch.manual_seed(config.seed)
-        trainer = Trainer(
-            config, task.facts, Stream(splits["train"], task.augment, config.seed), device
-        )
+        stream = Stream(splits["train"], task.augment, config.seed)
+        trainer = Trainer(config, task.facts, stream, device, ranks, kernels_of(made_on, device))
         if start:
             go_on(trainer, *start)
         elif config.init:
@@ -202,12 +222,31 @@ def begin(config: Config) -> Run:
         folder.leave()
         raise
     folder.begin(trainer.steps)
-    remember(folder.path, config, task, splits)
+    if ranks.first:
+        remember(folder.path, config, task, splits)
     describe(config, trainer, task, splits, folder)
-    run = Run(config, trainer, task, splits, folder, make_tracker(config, folder.path), [])
+    tracker = make_tracker(config, folder.path) if ranks.first else Fallback(NoTracker())
+    run = Run(config, trainer, task, splits, folder, tracker, [])
     if start and not folder.owns(start[0]):
         save(run)  # from here on its own
     return run
+
+
+def for_all(choose: Callable[[Config], Config], config: Config, ranks: Ranks) -> Config:
+    """What `choose` makes of the configuration of a rank's slots: the first one's, for all."""
+    found = choose(replace(config, batch=config.batch // ranks.world))
+    chosen = [found.micro_batch, found.model.recompute, found.model.dtype]
+    micro_batch, again, dtype = ranks.shared(chosen)
+    model = replace(found.model, recompute=again, dtype=dtype)
+    return replace(found, batch=config.batch, micro_batch=micro_batch, model=model)
+
+
+def loaded(config: Config, ranks: Ranks) -> tuple[Task, dict[str, Puzzles]]:
+    """The task and its splits, the same for all ranks; what is downloaded is so once."""
+    with ranks.first_then_others(str(config.task["source"]).startswith("hub:")):
+        task, splits = load_task(config.task)
+    ranks.refuse_unlike("the puzzles", lambda: str(digests(splits)))
+    return task, splits
 
 
 def go_on(trainer: Trainer, path: Path, state: dict) -> None:
@@ -235,6 +274,7 @@ def save(run: Run) -> bool:
 
 def leave(run: Run, stop: Stop) -> None:
     """Save, and exit as the signal asks."""
+    stop.agree(run.trainer.ranks.largest)
     saved = "saved; the same command resumes from here" if save(run) else "which could not be saved"
     say(f"stopped by {stop.signal.name} at step {run.trainer.steps}, {saved}")
     sys.exit(stop.code)
@@ -243,7 +283,8 @@ def leave(run: Run, stop: Stop) -> None:
 def finish(run: Run, found: dict) -> dict:
     """Write down what was found on the test puzzles."""
     trainer, folder = run.trainer, run.folder
-    save_submission(found, folder.path)
+    if trainer.ranks.first:
+        save_submission(found, folder.path)
     log(run, evaluation(trainer, "final", "test", found))
     result = trainer.result() | {"finished": trainer.steps >= run.config.steps, "test": found}
     folder.finish(result)
@@ -252,6 +293,12 @@ def finish(run: Run, found: dict) -> dict:
         f"{trainer.seconds:.0f} s, {trainer.steps} steps"
     )
     return result
+
+
+def sharded(run: Run, stop: Stop) -> Sharded:
+    """The averaged weights, to be examined by all ranks until a signal asks to stop."""
+    solver = solver_of(run.trainer, run.config)
+    return Sharded(solver, run.trainer.ranks, stop.interruptible)
 
 
 def solver_of(trainer: Trainer, config: Config) -> Solver:
@@ -288,9 +335,10 @@ def describe(config: Config, trainer: Trainer, task: Task, splits: dict, folder:
     """The first lines that a user reads."""
     sizes = ", ".join(f"{len(v)} {k}" for k, v in splits.items())
     depth = trainer.depth.full
+    dtype = name_of(trainer.model.encoder.dtype)
     say(
         f"{folder.path}: {config.task['name']} ({sizes} "
-        f"examples), scale={config.scale}, device={trainer.device}"
+        f"examples), scale={config.scale}, device={trainer.device}, model.dtype={dtype}"
     )
     say(
         f"{config.model.name} with {parameter_count(trainer.model):,} parameters, "
@@ -307,8 +355,21 @@ def describe(config: Config, trainer: Trainer, task: Task, splits: dict, folder:
         notes.append(
             f"the {config.eval.split} split is empty: no evaluation before the final one on test"
         )
-    for line in notes:
+    for line in notes + apart(config, trainer):
         say(f"note: {line}")
+
+
+def apart(config: Config, trainer: Trainer) -> list[str]:
+    """What the ranks do not do as one would."""
+    world, notes = trainer.ranks.world, []
+    if world == 1:
+        return notes
+    notes.append(f"{world} ranks, {config.batch // world} slots each")
+    mixes = vars(config.model).get("balance") == "loss"
+    if mixes or vars(config.gradient).get("tolerance"):
+        what = "model.balance=loss" if mixes else "gradient.tolerance"
+        notes.append(f"{what} looks at the slots of a rank, so another number of ranks differs")
+    return notes
 
 
 @contextmanager
@@ -322,7 +383,8 @@ def memory_advice(config: Config) -> Iterator[None]:
         ):
             raise
         peak = f"{peak_memory(pick_device(config.device)) / 2**30:.1f} GiB in use at most"
-        half = max(1, (config.micro_batch or config.batch) // 2)
+        own = config.batch // place().world
+        half = max(1, min(config.slots_at_once, own) // 2)
         options = f"micro_batch={half}, model.recompute=true, or a smaller eval.batch="
         what = f"out of memory at batch={config.batch}, {peak}"
         raise UserError(f"{what}; use {options}; the same command then resumes") from None
@@ -330,9 +392,15 @@ def memory_advice(config: Config) -> Iterator[None]:
 
 def main(words: DictConfig) -> None:
     config = training_config(words)
+    config = replace(config, name=config.name or default_name())
     try:
-        with memory_advice(config), deterministic(config.deterministic):
-            train(replace(config, name=config.name or default_name()))
+        with (
+            memory_advice(config),
+            deterministic(config.deterministic),
+            same_threads_after(),
+            joined(config.device, config.deterministic) as ranks,
+        ):
+            train(config, ranks)
     except Finished as done:
         if not sweeping():
             raise

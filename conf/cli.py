@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -18,22 +19,25 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from conf import help
 from conf.files_decide import files_decide
+from conf.sweep import Job, launching
 from conf.words import mended
 from tinyreason import earlier
 from tinyreason.errors import UserError
 from tinyreason.options import flat
 from tinyreason.run.console import say, tell
 from tinyreason.run.folder import incidental
+from tinyreason.run.place import is_first, place
 
 CONF = Path(__file__).parent
-SIGNALLED = 128  # exit codes from here on are those of signals
+# commands that take the words of train.py
+THOSE_OF_TRAIN = ("cost", "zoo", "speed", "scaling", "data_speed", "evaluation_speed")
+WAIT = 3  # seconds
 
 
 def command(config_name: str, function: Callable[[DictConfig], None]) -> None:
@@ -43,18 +47,13 @@ def command(config_name: str, function: Callable[[DictConfig], None]) -> None:
     its traceback.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # raise to us instead of printing a page
-
-    codes = [0]
+    with one_line(config_name):
+        refuse_ranks(config_name, sys.argv[1:])
 
     def job(words: DictConfig) -> None:
-        try:
-            with one_line(config_name):  # or Hydra announces a failed job first
-                files_decide(words, HydraConfig.get().overrides.task)
-                function(words)
-        except SystemExit as left:
-            if not sweeping() or left.code >= SIGNALLED:
-                raise
-            codes.append(left.code)  # the other runs of a sweep go on
+        with one_line(config_name):  # or Hydra announces a failed job first
+            files_decide(words, HydraConfig.get().overrides.task)
+            function(words)
 
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -63,20 +62,26 @@ def command(config_name: str, function: Callable[[DictConfig], None]) -> None:
         return
     with one_line(config_name):
         sys.argv[1:] = mended(sys.argv[1:], keys_of(config_name))
-        hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)()
-    if max(codes):
-        sys.exit(max(codes))
+        with launching(sys.argv[1:]):
+            main = hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)
+            main(Job(job))()
+
+
+def refuse_ranks(config_name: str, words: list[str]) -> None:
+    """Raises UserError where torchrun has started what is not a single training."""
+    if place().world == 1:
+        return
+    if config_name != "train":
+        raise UserError("only train.py works in several ranks; start it without torchrun")
+    if {"-m", "--multirun"} & set(words):
+        advice = "leave torchrun out, and use hydra/launcher=joblib to have runs side by side"
+        raise UserError(f"a sweep does not work in several ranks; {advice}")
 
 
 def keys_of(config_name: str) -> list[str]:
     """The words before '=' that a command knows at its top: options and groups."""
     text = (CONF / f"{config_name}.yaml").read_text(encoding="utf-8")
     return re.findall(r"^(?:  - )?(\w+):", text, re.MULTILINE)
-
-
-def sweeping() -> bool:
-    """This is one run of several, by `-m`."""
-    return HydraConfig.get().mode == RunMode.MULTIRUN
 
 
 @contextmanager
@@ -138,6 +143,8 @@ def shorten(message: str) -> str:
     message = " ".join(message.split())
     if message.startswith("Could not override"):
         message += f" There is no such key; `python {program()} --cfg job` prints all keys."
+    if "hydra/launcher" in message:
+        message += "; joblib and submitit_slurm come with pip install 'tinyreason[sweep]'"
     return message
 
 
@@ -177,13 +184,18 @@ def program() -> str:
         return path.name
     if path.stem == "__main__":  # of a package
         path = path.parent
-    if path.name in ("cost", "zoo", "speed.py"):  # they take the words of train.py
+    if path.stem in THOSE_OF_TRAIN:
         return "train.py"
     return f"-m {path.parent.name}.{path.stem}"
 
 
 def fail(message: str, code: int = 2) -> None:
-    """Say what is wrong and leave."""
+    """Say what is wrong and leave. What all ranks find wrong, the first one says, and the others
+    are ended while they wait; what one of them finds, it says.
+    """
+    if not is_first():
+        time.sleep(WAIT)
+        message = f"rank {os.environ['RANK']}: {message}"
     tell(f"error: {message}", sys.stderr)
     sys.exit(code)
 

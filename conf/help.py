@@ -129,7 +129,8 @@ def told(limits: Any) -> str:
     if limits["least"] is None:
         return ""
     if limits["most"] is None or limits["most"] > MOST_TOLD:
-        return f"({limits['least']:g} or more)"
+        allowed = [f"{limits['least']:g} or more", *limits["words"]]
+        return f"({', '.join(allowed)})"
     return f"({limits['least']:g} to {limits['most']:g})"
 
 

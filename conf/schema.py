@@ -124,6 +124,7 @@ class BuildConfig:
     scale: str
     out: str
     copies: int
+    workers: int
 
 
 def typed(schema: type, config: Mapping[str, Any]):
@@ -191,7 +192,8 @@ def plain(config) -> dict:
 def training_config(words: DictConfig) -> Config:
     """What train.py trains with, every value checked."""
     config = typed(Config, words)
-    config = replace(config, resume=lowered(config.resume), compile=lowered(config.compile))
+    switches = {key: lowered(getattr(config, key)) for key in ("resume", "compile", "graph")}
+    config = replace(config, **switches)
     config.check()
     return config
 

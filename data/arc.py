@@ -120,7 +120,8 @@ class ARC(Task):
             self.notes += counted(train, test, self.source)
         self.tasks = train + test
         self.names = [task.id for task in self.tasks]
-        self.augmentations = Augmentations.of([self._draw(task, seed) for task in self.tasks])
+        each = ((task, self.copies, self.canvas, seed) for task in self.tasks)
+        self.augmentations = Augmentations.of(list(self.spread(copies_of, each)))
         self.facts = replace(self.facts, num_puzzle_identifiers=len(self.augmentations))
         seen = [t.demonstrations + t.tests for t in train] + [t.demonstrations for t in test]
         self.splits = {
@@ -266,7 +267,10 @@ class ARC(Task):
     ) -> Rows:
         d, c = self.augmentations.dihedral[ids], self.augmentations.colours[ids]
         grids = zip((rows.inputs, rows.labels), shapes, strict=True)
-        moved = (transform(tokens, shape, d, c, offset, self.canvas) for tokens, shape in grids)
+        moved = (
+            transform(tokens, shape, d, c, offset, self.canvas, self.spread)
+            for tokens, shape in grids
+        )
         return Rows(*moved, ids.astype(np.int32))
 
     def _identifiers(
@@ -326,17 +330,6 @@ class ARC(Task):
         self.augmentations, self.names = parse_names(names)
         return self.splits
 
-    def _draw(self, task: ArcTask, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """The task's distinct augmentations, from (seed, task) alone; a test pair's label has no
-        part in it.
-        """
-        pairs = task.demonstrations + [(grid, grid) for grid, _ in task.tests]
-        grids = np.array([[encode(grid, self.canvas) for grid in pair] for pair in pairs])
-        key = int.from_bytes(hashlib.sha256(task.id.encode()).digest()[:8], "big")
-        return draw_distinct(
-            grids, self.copies, self.canvas, np.random.Generator(np.random.PCG64([seed, key]))
-        )
-
     def _puzzles(self, examples: list[list], first_task: int, copies: int) -> Puzzles:
         """One group of one puzzle for each task; unknown labels are all PAD."""
         pairs = [pair for task in examples for pair in task]
@@ -352,3 +345,15 @@ class ARC(Task):
         return Puzzles(
             inputs, labels, identifiers, edges, np.arange(len(examples) + 1, dtype=np.int32), copies
         )
+
+
+def copies_of(given: tuple[ArcTask, int, int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """A task's distinct augmentations, at most `copies` of them, from (seed, task) alone; a test
+    pair's label has no part in it. `given`: task, copies, canvas, seed.
+    """
+    task, copies, canvas, seed = given
+    pairs = task.demonstrations + [(grid, grid) for grid, _ in task.tests]
+    grids = np.array([[encode(grid, canvas) for grid in pair] for pair in pairs])
+    key = int.from_bytes(hashlib.sha256(task.id.encode()).digest()[:8], "big")
+    rng = np.random.Generator(np.random.PCG64([seed, key]))
+    return draw_distinct(grids, copies, canvas, rng)

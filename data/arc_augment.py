@@ -15,6 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from data.workers import Spread
+
 PAD, EOS, BLACK = 0, 1, 2  # tokens; colour c is the token BLACK + c
 VOCAB = 12
 LARGEST = 30  # rows or columns of an ARC grid
@@ -156,18 +158,24 @@ def turned(shape: np.ndarray, dihedral: np.ndarray) -> np.ndarray:
     return np.where(TRANSPOSED[dihedral, None], shape[:, ::-1], shape)
 
 
-def transform(tokens, shape, dihedral, colours, offset, canvas: int) -> np.ndarray:
+def transform(
+    tokens, shape, dihedral, colours, offset, canvas: int, spread: Spread = map
+) -> np.ndarray:
     """(N, S) uint8: each grid of `tokens` recoloured, mapped, and encoded anew at `offset`.
 
     tokens (N, S) hold a grid of `shape` (N, 2) at (0, 0), whatever lies around it; dihedral (N,);
-    colours (N, 10); offset (N, 2), rows and columns. The grid must fit at its offset.
+    colours (N, 10); offset (N, 2), rows and columns. The grid must fit at its offset. `spread`
+    shares the work.
     """
-    parts = [slice(i, i + CHUNK) for i in range(0, len(tokens), CHUNK)]
-    done = [
-        _transform(*(a[p] for a in (tokens, shape, dihedral, colours, offset)), canvas)
-        for p in parts
-    ]
+    parts = (slice(i, i + CHUNK) for i in range(0, len(tokens), CHUNK))
+    fields = (tokens, shape, dihedral, colours, offset)
+    done = list(spread(_transformed, ((*(a[p] for a in fields), canvas) for p in parts)))
     return np.concatenate(done) if done else np.zeros_like(tokens)
+
+
+def _transformed(piece: tuple) -> np.ndarray:
+    """A piece of the work."""
+    return _transform(*piece)
 
 
 def _transform(tokens, shape, dihedral, colours, offset, canvas: int) -> np.ndarray:

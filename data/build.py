@@ -1,11 +1,12 @@
 """Write a data set once, for this project or for HRM's and TRM's own code:
-`python -m data.build task=sudoku out=DIR [copies=1001] [task.key=value ...]`
+`python -m data.build task=sudoku out=DIR [copies=1001] [workers=8] [task.key=value ...]`
 
 Takes the `task=`, `scale=` and `task.key=` words of train.py and writes what a run with them trains
 and is tested on. HRM's and TRM's code draws no symmetries of its own: for it, write as many
 `copies` of each training puzzle as they published, the first as it is and 1,000 under random
 symmetries. ARC's are set by `task.copies` and always written. `data/dataset.py` has the format;
-`task.source=DIR` reads it back.
+`task.source=DIR` reads it back. The bytes are the same for any number of `workers`, processes that
+share the making of Sudokus and of ARC's copies; the rest takes seconds, and one process.
 """
 
 from collections.abc import Mapping
@@ -19,18 +20,21 @@ from conf.cli import choose_scale, command
 from conf.schema import BuildConfig, at_least, typed
 from data import dataset as folder
 from data.arc import ARC
-from data.registry import load_task
+from data.registry import make_task
 from data.task import Task
+from data.workers import Spread, workers
 from tinyreason.errors import UserError
 from tinyreason.puzzle import Puzzles, Rows
 
 
-def build(options: Mapping[str, Any], out: Path, copies: int = 1) -> dict[str, int]:
+def build(
+    options: Mapping[str, Any], out: Path, copies: int = 1, spread: Spread = map
+) -> dict[str, int]:
     """Write the puzzles of the `task:` config `options` to `out`, new or empty; returns the
     examples in each split.
 
-    The options are noted beside the puzzles. Raises UserError where one is wrong, a source
-    malformed, or `out` taken.
+    The options are noted beside the puzzles. `spread` shares the work. Raises UserError where one
+    is wrong, a source malformed, or `out` taken.
     """
     folder.refuse_taken(out)  # before minutes of generating
     if copies > 1 and not options["augment"]:
@@ -38,7 +42,9 @@ def build(options: Mapping[str, Any], out: Path, copies: int = 1) -> dict[str, i
             f"copies={copies} with task.augment=false "
             f"would be the same {copies} times; leave one out"
         )
-    task, splits = load_task(options)
+    task = make_task(options)
+    task.spread = spread
+    splits = task.load(options["seed"])
     rng = np.random.Generator(np.random.PCG64([options["seed"], copies]))
     if isinstance(task, ARC):
         splits, names = task.written_out(rng), task.identifiers()
@@ -75,10 +81,11 @@ def with_copies(task: Task, puzzles: Puzzles, copies: int, rng: np.random.Genera
 def main(words: DictConfig) -> None:
     """The command line."""
     # a recipe sets more than a task
-    mine = OmegaConf.masked_copy(words, ["task", "scale", "out", "copies"])
+    mine = OmegaConf.masked_copy(words, ["task", "scale", "out", "copies", "workers"])
     options = typed(BuildConfig, mine)
-    at_least(1, copies=options.copies)
-    counts = build(options.task, Path(options.out), options.copies)
+    at_least(1, copies=options.copies, workers=options.workers)
+    with workers(options.workers) as spread:
+        counts = build(options.task, Path(options.out), options.copies, spread)
     print(f"{options.out}: {', '.join(f'{count} {name}' for name, count in counts.items())}")
 
 

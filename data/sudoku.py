@@ -257,8 +257,8 @@ class Sudoku(FromFiles):
         splits = {}
         for stream, name in enumerate(("test", "valid", "train")):
             rng = np.random.Generator(np.random.PCG64([seed, stream]))
-            made = distinct(self.side, self.counts[name], self.clues, self.min_guesses, rng, seen)
-            splits[name] = Puzzles.single(*made)
+            kind = (self.side, self.counts[name], self.clues, self.min_guesses)
+            splits[name] = Puzzles.single(*distinct(*kind, rng, seen, self.spread))
         return {name: splits[name] for name in SPLITS}
 
     def _folder(self, source: Path) -> dict[str, Puzzles]:

@@ -8,6 +8,7 @@ own), not from the symmetries of one.
 S cells, row-major; grids are tuples of S integers, 0 for a blank.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ from tqdm import tqdm
 from data import sudoku_symmetry
 from data.sudoku_board import Board, board
 from data.sudoku_solve import UndecidedError, search, solve
+from data.workers import Spread
 from tinyreason.errors import UserError
 
 FEWEST_CLUES = {
@@ -27,6 +29,22 @@ CHUNK = 32  # attempts between two looks at the keys; what is made does not depe
 MOST_ATTEMPTS = 2000  # attempts without a new puzzle before generation gives up
 
 Grid = tuple[int, ...]
+
+
+class Drawn(NamedTuple):
+    """All that is random in one attempt, so that any process may make it."""
+
+    order: np.ndarray  # (S, side): the digits of each cell, as they are tried
+    cells: np.ndarray  # (S,): as their givens are taken away
+
+
+class Attempts(NamedTuple):
+    """Some attempts at puzzles of a kind."""
+
+    side: int
+    clues: int | None
+    min_guesses: int
+    drawn: list[Drawn]
 
 
 class Made(NamedTuple):
@@ -43,27 +61,51 @@ def distinct(
     min_guesses: int,
     rng: np.random.Generator,
     seen: set[int],
+    spread: Spread = map,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Inputs and labels (count, S) uint8, tokens, of puzzles not symmetric to each other nor to
     those in `seen`.
 
-    `seen` holds the keys of `sudoku_symmetry.key` and grows. UserError where MOST_ATTEMPTS attempts
-    bring nothing new.
+    `seen` holds the keys of `sudoku_symmetry.key` and grows. `spread` shares the work. UserError
+    where MOST_ATTEMPTS attempts bring nothing new.
     """
     new, idle = [], 0
+    tried = iter(spread(puzzles_of, attempts(side, clues, min_guesses, rng)))
     with tqdm(
         total=count, desc=f"generating {side}x{side}", unit="puzzle", disable=None, leave=False
     ) as bar:
         while len(new) < count:
             if idle >= MOST_ATTEMPTS:
                 raise UserError(_exhausted(side, count, clues, min_guesses, len(new), len(seen)))
-            found = [made for _ in range(CHUNK) if (made := make(side, clues, min_guesses, rng))]
+            found = next(tried)
             before = len(new)
             _add(new, found, count, side, seen)
             idle = 0 if len(new) > before else idle + CHUNK
             bar.update(len(new) - before)
     tokens = np.array(new, np.uint8).reshape(count, 2, side * side) + np.uint8(1)
     return tokens[:, 0].copy(), tokens[:, 1].copy()
+
+
+def attempts(
+    side: int, clues: int | None, min_guesses: int, rng: np.random.Generator
+) -> Iterator[Attempts]:
+    """CHUNK at a time, without end."""
+    while True:
+        drawn = [draw(side, rng) for _ in range(CHUNK)]
+        yield Attempts(side, clues, min_guesses, drawn)
+
+
+def draw(side: int, rng: np.random.Generator) -> Drawn:
+    """One attempt's."""
+    cells = board(side).cells
+    order = rng.permuted(np.tile(np.arange(side), (cells, 1)), axis=1)
+    return Drawn(order, rng.permutation(cells))
+
+
+def puzzles_of(given: Attempts) -> list[Made]:
+    """Of the attempts that did not fail, in order."""
+    tried = (make(given.side, given.clues, given.min_guesses, drawn) for drawn in given.drawn)
+    return [made for made in tried if made]
 
 
 def _add(new: list[Made], found: list[Made], count: int, side: int, seen: set[int]) -> None:
@@ -89,18 +131,17 @@ def _exhausted(
     )
 
 
-def full_grid(side: int, rng: np.random.Generator) -> Grid:
-    """A random solved grid.
+def full_grid(side: int, order: list[list[int]]) -> Grid:
+    """A solved grid, random as the `order` (S, side) in which each cell tries its digits.
 
     The first row is any permutation: starting from it only saves guesses.
     """
     b = board(side)
-    order = rng.permuted(np.tile(np.arange(side), (b.cells, 1)), axis=1).tolist()
     x, fixed = b.place([digit * b.cells + cell for cell, digit in enumerate(order[0])])
     return b.digits(next(search(b, x, fixed, order=order))[0])
 
 
-def make(side: int, clues: int | None, min_guesses: int, rng: np.random.Generator) -> Made | None:
+def make(side: int, clues: int | None, min_guesses: int, drawn: Drawn) -> Made | None:
     """One attempt at a puzzle: with exactly `clues` givens, or minimal if None (no given can be
     spared).
 
@@ -108,9 +149,9 @@ def make(side: int, clues: int | None, min_guesses: int, rng: np.random.Generato
     `min_guesses` guesses.
     """
     b = board(side)
-    answer = full_grid(side, rng)
+    answer = full_grid(side, drawn.order.tolist())
     try:
-        kept = _thin(b, b.bits(answer), rng.permutation(b.cells).tolist(), clues or 0)
+        kept = _thin(b, b.bits(answer), drawn.cells.tolist(), clues or 0)
     except UndecidedError:
         return None
     if clues is not None and len(kept) != clues:

@@ -33,8 +33,10 @@ class Symmetry(NamedTuple):
 
     def apply(self, grids: np.ndarray) -> np.ndarray:
         """The images (N, S) of `grids` (N, S), both tokens."""
-        moved = np.take_along_axis(grids, self.cells, axis=1)
-        return np.take_along_axis(self.tokens, moved.astype(np.intp), axis=1).astype(grids.dtype)
+        # places in the flat arrays: twice as fast as take_along_axis
+        row = np.arange(len(grids))[:, None]
+        moved = grids.reshape(-1)[self.cells + row * grids.shape[1]]
+        return self.tokens.reshape(-1)[moved + row * self.tokens.shape[1]].astype(grids.dtype)
 
     def inverse(self) -> "Symmetry":
         """The symmetries that undo these."""

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from data.workers import Spread
 from tinyreason.described import whole
 from tinyreason.errors import UserError
 from tinyreason.puzzle import SPLITS, Facts, Puzzles, Rows
@@ -34,6 +35,7 @@ class Task(ABC):
     facts: Facts | None
     notation: Notation | None
     notes: list[str]  # lines that a user should read, filled by `load`
+    spread: Spread = map  # shares among processes what takes long in `load` and in writing out
 
     @abstractmethod
     def load(self, seed: int) -> dict[str, Puzzles]:

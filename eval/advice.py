@@ -6,13 +6,19 @@ STILL = 0.98  # of the first loss: no progress worth the name
 
 
 def cannot_learn(config: Config) -> list[str]:
-    """What keeps a run from learning anything, whatever its data."""
+    """What keeps a run from learning anything, or from showing it, whatever its data."""
     notes, optim = [], config.optim
     if not optim.lr:
         notes.append("optim.lr=0: the weights will not move")
     if optim.warmup >= config.steps:
         told = f"optim.warmup={optim.warmup} is not shorter than steps={config.steps}"
         notes.append(f"{told}: the learning rate never reaches optim.lr={optim.lr:g}")
+    most, examined = config.halting.segments, config.eval.segments
+    if examined is not None and examined < most:
+        told = f"eval.segments={examined} is fewer than halting.segments={most}"
+        notes.append(
+            f"{told}: an evaluation does not go as deep as training; use eval.segments=null"
+        )
     return notes
 
 

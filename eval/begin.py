@@ -4,14 +4,22 @@ from dataclasses import replace
 from pathlib import Path
 from textwrap import shorten
 
+import torch
+
 from conf.schema import Config
+from data.registry import facts_of
 from data.task import Task
 from eval.load import changed, weights_for_init
+from tinyreason.cpu import fast_cpu_type, settle_threads
+from tinyreason.device import pick_device
 from tinyreason.errors import UserError
-from tinyreason.puzzle import SPLITS, Puzzles
+from tinyreason.layers import Inner
+from tinyreason.models import DTYPES, name_of
+from tinyreason.puzzle import SPLITS, Facts, Puzzles
 from tinyreason.run import puzzles
 from tinyreason.run.console import say
 from tinyreason.run.folder import RunFolder
+from tinyreason.run.machine import machine_of
 from tinyreason.trainer import TABLE, Trainer
 
 
@@ -58,3 +66,57 @@ def begin_from(trainer: Trainer, init: str, task: Task) -> None:
             f"init={init}: {known}"
             + (f", begun afresh: {shorten(', '.join(new), 200)}" if new else "")
         )
+
+
+def settled(config: Config, threads: bool = True) -> Config:
+    """`config` as a run that begins has it: on a CPU with a number type and, if so asked, as many
+    threads as pay.
+    """
+    if pick_device(config.device).type != "cpu":
+        return config
+    facts = facts_of(config.task)
+    config = with_cpu_type(config, facts)
+    if threads:
+        use_threads(config, facts)
+    return config
+
+
+def with_cpu_type(config: Config, facts: Facts, saved: dict | None = None) -> Config:
+    """`config` with a number type for model.dtype=auto on a CPU: one that pays, by timing, or the
+    one of the run that goes on. `saved`: what its checkpoint was made on. With deterministic=true
+    nothing depends on a clock.
+    """
+    if config.model.dtype != "auto":
+        return config
+    if saved is not None:
+        name = saved.get("dtype", "float32")  # which versions had that timed nothing
+    elif config.deterministic:
+        name = "float32"
+    else:
+        name = name_of(fast_cpu_type(*sizes_of_layer(config, facts)))
+    return replace(config, model=replace(config.model, dtype=name))
+
+
+def use_threads(config: Config, facts: Facts, saved: dict | None = None) -> None:
+    """As many as pay, by timing, or those of the run that goes on; with deterministic=true all."""
+    if config.deterministic and saved is None:
+        return
+    dtype = DTYPES[config.model.dtype]
+    line = settle_threads(*sizes_of_layer(config, facts), dtype, saved and saved["threads"])
+    if line:
+        say(line)
+
+
+def kernels_of(made_on: dict | None, device: torch.device) -> str | None:
+    """Those of the run that goes on, on the same card; None: to be chosen."""
+    here = machine_of(device)
+    if made_on is None or any(made_on[key] != here[key] for key in ("device", "hardware")):
+        return None
+    return made_on.get("kernels", "plain")  # which versions had that knew no others
+
+
+def sizes_of_layer(config: Config, facts: Facts) -> tuple[int, int, int]:
+    """Rows, width and inner width of most of the work."""
+    model = config.model
+    rows = config.slots_at_once * (model.prefix + facts.seq_len)
+    return rows, model.width, Inner(model.expansion, model.inner_multiple).width(model.width)

@@ -136,6 +136,10 @@ WRONG = [
     (("ema=1.5",), ("ema",)),
     (("optim.warmup=-1",), ("optim.warmup",)),
     (("compile=maybe",), ("compile",)),
+    (("graph=maybe",), ("graph", "auto")),
+    (("graph=true", "device=cpu"), ("graph=auto",)),
+    (("kernels=cuda",), ("kernels", "triton")),
+    (("kernels=triton", "device=cpu"), ("kernels=auto",)),
     (("nonsense",), ("nonsense",)),
 ]
 
@@ -179,6 +183,9 @@ def test_a_wrong_option_of_solve_is_one_line(wrong, words, call, tmp_path):
         (("out=x", "task=chess"), ("chess", "sudoku")),
         (("out=x", "task.side=5"), ("task.side=5",)),
         (("out=x", "task.source=no/such.csv"), ("no/such.csv",)),
+        (("out=x", "workers=0"), ("workers=0 must be 1 or more",)),
+        (("out=x", "workers=many"), ("workers", "many")),
+        (("out=x", "workers=1000"), ("workers=1000: 256 is the most",)),
     ],
 )
 def test_a_wrong_option_of_build_is_one_line(wrong, words, call, tmp_path):
@@ -320,8 +327,8 @@ def test_runs_are_named_by_the_choices_that_change_them(call, tmp_path):
     assert not any("device" in name for name in names)
 
 
-def test_true_and_false_are_words_of_resume_and_compile(call, tmp_path):
-    assert call("train", *TINY, "resume=false", "compile=false")[0] == 0
+def test_true_and_false_are_words_of_resume_compile_and_graph(call, tmp_path):
+    assert call("train", *TINY, "resume=false", "compile=false", "graph=false")[0] == 0
     code, _, err = call("train", *TINY, "resume=false", "steps=2")
     assert code == 2
     assert "exists; " in err
@@ -359,3 +366,19 @@ def test_a_python_too_new_for_hydra_gets_one_line(monkeypatch):
         SystemExit, match=r"error: Hydra does not start on Python 3\.14; .* python3\.13 -m venv"
     ):
         importlib.reload(conf)
+
+
+@pytest.mark.parametrize(
+    ("started", "told"),
+    [
+        ("train.py", "train.py"),
+        ("eval/speed/__main__.py", "train.py"),
+        ("eval/scaling.py", "train.py"),
+        ("eval/data_speed.py", "train.py"),
+        ("eval/solve.py", "-m eval.solve"),
+        ("eval/think/__main__.py", "-m eval.think"),
+    ],
+)
+def test_the_command_that_prints_all_keys_has_them(monkeypatch, started, told):
+    monkeypatch.setattr(sys, "argv", [str(ROOT / started)])
+    assert cli.program() == told

@@ -40,10 +40,10 @@ PAPER = {
 SMALL = (
     "task=sudoku",
     "scale=small",
+    "depth=fixed",
     "task.side=4",
     "batch=3",
     "compile=false",
-    "depth=fixed",
     "model.width=16",
     "model.heads=2",
 )
@@ -219,24 +219,24 @@ def test_recomputing_takes_less_memory():
 
 def test_the_plan_is_arithmetic():
     config = tiny.config("task=sudoku", "model=trm", "scale=paper")
-    row = plan.planned(config, speed=0.4 * 989.4e12, memory=72e9)
+    row = plan.planned(config, speed=0.4 * 989.4e12, memory=72 * 10**9)
     assert row["each"] == pytest.approx(42.7e9, rel=1e-3)
     assert row["hours"] == pytest.approx(42.7e9 * 65104 * 768 / (0.4 * 989.4e12) / 3600, rel=1e-3)
     fits, over = (
-        plan.planned(replace(config, batch=row["largest_batch"] + more), 1.0, 72e9)[
+        plan.planned(replace(config, batch=row["largest_batch"] + more), 1.0, 72 * 10**9)[
             "memory"
         ].values()
         for more in (0, 1)
     )
     assert sum(fits) <= 72e9 < sum(over)
-    assert plan.planned(config, 1.0, 1e6)["largest_batch"] == 0
+    assert plan.planned(config, 1.0, 10**6)["largest_batch"] == 0
 
 
 def test_the_largest_batch_grows_as_less_is_kept():
     config = tiny.config("task=maze", "model=trm", "scale=paper")
     sizes = [
         plan.planned(
-            models.with_scheme(config, model_report.scheme_of(gradient), recompute), 1.0, 72e9
+            models.with_scheme(config, model_report.scheme_of(gradient), recompute), 1.0, 72 * 10**9
         )["largest_batch"]
         for gradient, recompute in (
             ("bptt", False),

@@ -37,10 +37,12 @@ QUICK = (
     "steps=3",
     "batch=2",
     "halting.segments=2",
+    "eval.segments=null",
+    "depth=fixed",
     "eval.batch=8",
 )
 RUNS = {
-    "sudoku-trm": ("task=sudoku", "model=trm", "model.positions=grid", "ema=0.5"),
+    "sudoku-trm": ("task=sudoku", "model=trm", "model.positions=grid", "model.prefix=0", "ema=0.5"),
     "maze-hrm": ("task=maze", "model=hrm", "ema=0.5"),
     "arc-trm": (
         "task=arc",

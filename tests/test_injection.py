@@ -271,7 +271,7 @@ def test_a_message_is_one_line_of_a_bounded_length(quoted):
 
 def saved(task: str, *words: str) -> dict:
     """What runs/<name>/config.yaml of a tiny run holds."""
-    return plain(tiny.config(f"task={task}", *TASKS[task], "name=tiny", *words))
+    return plain(tiny.config(f"task={task}", *TASKS[task], "depth=fixed", "name=tiny", *words))
 
 
 def understood(config: dict) -> tuple:

@@ -1,15 +1,20 @@
 """Layers that only some models use: reference (formulas by hand), invariants."""
 
 import math
+import os
 
 import pytest
 import torch
+from torch import nn
 
+from tinyreason import compiled
 from tinyreason.errors import UserError
 from tinyreason.layers import (
     PLACEMENTS,
+    TRM_STYLE,
     AcrossTokens,
     Attention,
+    Core,
     Inner,
     Norm,
     Rotary,
@@ -123,3 +128,18 @@ def test_only_trms_mixer_is_normed_across_tokens(norms):
     assert isinstance(block.around_mix.after, AcrossTokens) == (norms == "post")
     x = block(torch.randn(4, 10, 16))
     assert x.shape == (4, 10, 16)
+
+
+def test_compiled_cores_are_kept_between_runs(monkeypatch, tmp_path):
+    monkeypatch.delenv(compiled.WHERE, raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    done = []
+    monkeypatch.setattr(Core, "compile", lambda core: done.append(core))
+    core = Core([make_block(TRM_STYLE, "mixer", 16, 2, INNER, 10, False)])
+    compiled.keep_what_is_compiled()
+    compiled.compile_cores(nn.Sequential(core))
+    assert os.environ[compiled.WHERE] == str(tmp_path / "tinyreason" / "compiled")
+    assert done == [core]
+    monkeypatch.setenv(compiled.WHERE, "mine")
+    compiled.keep_what_is_compiled()
+    assert os.environ[compiled.WHERE] == "mine"

@@ -10,8 +10,9 @@ from tests import tiny
 from tinyreason.depth import stated
 from tinyreason.encoder import GridPositions, Learned
 from tinyreason.errors import UserError
+from tinyreason.functions import rms_norm
 from tinyreason.gradient import make_gradient
-from tinyreason.layers import Rotary, norm, truncated_normal
+from tinyreason.layers import Rotary, truncated_normal
 from tinyreason.models import Read, make_model, parameter_count
 from tinyreason.noise import NoNoise
 from tinyreason.puzzle import Batch, Facts
@@ -110,8 +111,8 @@ def test_the_states_start_at_fixed_vectors_that_are_the_same_at_every_position()
 def test_norm_has_unit_mean_square_and_no_parameters():
     x = torch.randn(3, 5, 64) * 7
     expected = x / (x.square().mean(-1, keepdim=True) + 1e-5).sqrt()
-    torch.testing.assert_close(norm(x), expected)
-    assert norm(x.bfloat16()).dtype == torch.bfloat16
+    torch.testing.assert_close(rms_norm(x, -1, 1e-5), expected)
+    assert rms_norm(x.bfloat16(), -1, 1e-5).dtype == torch.bfloat16
 
 
 def test_rotary_scores_depend_on_the_distance_alone():

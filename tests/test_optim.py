@@ -38,10 +38,16 @@ def backward(model: nn.Module, k: int) -> None:
     (read.logits.square().mean() + read.halt.square().mean()).backward()
 
 
+def step(optimizers: Optimizers) -> None:
+    """As the trainer does it."""
+    optimizers.schedule_next()
+    optimizers.move(torch.tensor(True))
+
+
 def trained(model: nn.Module, optimizers: Optimizers, steps: range) -> nn.Module:
     for k in steps:
         backward(model, k)
-        optimizers.step(torch.tensor(True))
+        step(optimizers)
     return model
 
 
@@ -173,7 +179,7 @@ def test_the_schedule_moves_the_weights_as_the_scalar_loop_says():
         backward(model, k)
         for scalar, g in zip(scalars, model.heads.halt.bias.grad.tolist(), strict=True):
             scalar.step(g, 1e-2 * schedule(k, 3, 6, 0.1), 0.9, 0.95, 0.1)
-        optimizers.step(torch.tensor(True))
+        step(optimizers)
     assert model.heads.halt.bias.tolist() == pytest.approx([s.p for s in scalars], abs=1e-6)
 
 
@@ -215,7 +221,7 @@ class Tagged(nn.Module):
         before = {name: p.detach().clone() for name, p in self.named_parameters()}
         for p in self.parameters():
             p.grad = gradient * torch.ones_like(p)
-        optimizers.step(torch.tensor(True))
+        step(optimizers)
         return {name: p.detach() - before[name] for name, p in self.named_parameters()}
 
 
@@ -295,7 +301,7 @@ def test_clipping_bounds_the_gradient_norm_and_leaves_its_direction(clip):
     )
     backward(model, 0)
     before = torch.cat([p.grad.flatten() for p in params])
-    optimizers.step(torch.tensor(True))
+    step(optimizers)
     after = torch.cat([g.flatten() for g in seen["after"]])
     scale = 1.0 if clip is None else min(1.0, clip / before.norm().item())
     torch.testing.assert_close(after, before * scale, rtol=2e-3, atol=0)

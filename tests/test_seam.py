@@ -130,7 +130,7 @@ def words_of(name: str) -> tuple[str, ...]:
     """As a user would choose it, with the options that its yaml would have."""
     own = ("+model.rank=3", "+model.kind=plain") if name == "own_option" else ()
     drop = ("~model.H_cycles", "~model.L_cycles", "+model.recursions=4")
-    return (*SMALL, "model=trm", f"model.name={name}", *drop, *own)
+    return (*SMALL, "model=trm", "experiment=trm_small_slow", f"model.name={name}", *drop, *own)
 
 
 def trainer_of(name: str, *more: str) -> Trainer:

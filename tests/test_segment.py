@@ -135,9 +135,9 @@ def test_advance_counts_segments_and_asks_the_rule_with_the_new_count():
     trainer, asked = random_trainer(tiny.config(*words, "halting.segments=3", "device=cpu")), []
     done = trainer.halting.done
 
-    def rule(read, segments, generator):
+    def rule(read, segments, generator, ranks):
         asked.append(segments.tolist())
-        return done(read, segments, generator)
+        return done(read, segments, generator, ranks)
 
     trainer.halting.done = rule
     for k in (1, 2, 3):

@@ -13,7 +13,7 @@ from scipy.stats import chisquare
 
 from data import sudoku_symmetry as symmetry
 from data.sudoku_board import BOX, board
-from data.sudoku_generate import distinct, full_grid, make
+from data.sudoku_generate import distinct, draw, full_grid, make
 from data.sudoku_solve import UndecidedError, count_solutions, search, solve
 from tinyreason.rules.sudoku import legal
 
@@ -82,7 +82,7 @@ def test_counts_agree_with_sat(side: int):
     """
     rng, counts = random(side), []
     for trial in range(40):
-        grid = np.array(full_grid(side, rng))
+        grid = np.array(full_grid(side, draw(side, rng).order.tolist()))
         grid[rng.permutation(side**2)[: rng.integers(side**2 // 2, side**2 * 3 // 4 + 1)]] = 0
         given = grid.nonzero()[0]
         if trial % 2:
@@ -177,7 +177,7 @@ def test_same_seed_same_bytes(side: int, clues: int | None, least: int):
 def test_minimal_puzzles(side: int):
     """One solution, the stored one; two without any of the givens. Judged by the SAT solver."""
     for seed in range(1 if side == 9 else 4):
-        puzzle, answer = make(side, None, 0, random(seed))
+        puzzle, answer = make(side, None, 0, draw(side, random(seed)))
         assert solve(side, puzzle).answer == answer
         assert sat_count(side, puzzle) == 1
         for cell in np.flatnonzero(puzzle):
@@ -199,7 +199,7 @@ def test_min_guesses():
 
 def test_full_grids_are_of_many_classes():
     """Randomised solving, not the symmetries of one grid."""
-    grids = tokens([full_grid(6, random(seed)) for seed in range(100)])
+    grids = tokens([full_grid(6, draw(6, random(seed)).order.tolist()) for seed in range(100)])
     assert legal(grids, BOX[6]).all()
     assert len(np.unique(symmetry.key(grids, grids, 6))) > 15
 

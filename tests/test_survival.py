@@ -447,12 +447,12 @@ def test_changed_options_are_refused_with_a_diff_unless_overridden_and_then_hold
     here, monkeypatch, capsys
 ):
     stopped_at(3, monkeypatch)
-    with pytest.raises(UserError, match=r"optim\.lr 0\.003 -> 0\.001.*resume_override=true"):
+    with pytest.raises(UserError, match=r"optim\.lr 0\.005 -> 0\.001.*resume_override=true"):
         train.train(small_run("run", "steps=40", "optim.lr=1e-3"))
     capsys.readouterr()
     stopped_at(4, monkeypatch, "optim.lr=0", "optim.weight_decay=0", "resume_override=true")
-    assert "optim.lr 0.003 is now 0.0, optim" not in (said := capsys.readouterr().out)
-    assert "uninterrupted run (optim.lr 0.003 is now 0.0; optim.weight_decay 0.1 is now 0.0" in said
+    assert "optim.lr 0.005 is now 0.0, optim" not in (said := capsys.readouterr().out)
+    assert "uninterrupted run (optim.lr 0.005 is now 0.0; optim.weight_decay 0.1 is now 0.0" in said
     before, after = (
         checkpoint.load(Path(f"runs/run/checkpoints/step_0000000{step}.pt")) for step in (3, 4)
     )

@@ -233,7 +233,7 @@ def test_the_gradient_scheme_changes_the_weights_and_not_the_first_loss():
     losses, weights = set(), set()
     three = ("gradient=last", "gradient.recursions=3")
     for gradient in (("gradient=one_step",), ("gradient=full",), ("gradient=bptt",), three):
-        trainer = after(variant("trm-full", *gradient), 1)
+        trainer = after(variant("trm-full", "depth=fixed", *gradient), 1)
         losses.add(float(trainer.meter.sums["loss"].total))
         weights.add(digests(trainer)["raw"])
     assert len(losses) == 1

@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[1]
 QUICK = ("scale=small", "model.width=16", "model.heads=2", "steps=6", "batch=4", "save_every=2")
 QUICK += (
     "halting.segments=2",
-    "eval.segments=2",
+    "eval.segments=null",
     "eval.batch=8",
     "ema=0.5",
     "optim.warmup=1",

@@ -106,11 +106,13 @@ STATED = [name for name in tiny.NAMES if tiny.published(name).applied(0) is not 
 
 @pytest.mark.parametrize("name", STATED)
 def test_a_closed_form_agrees_with_counting(name):
+    """But for one state: models differ in whether a core is fed a sum or what a norm kept."""
     config = config_of(name, *ATTENTION)
     facts = make_task(config.task).facts
     formula, count = estimate(config, facts, torch.float32), counted(config, facts, torch.float32)
     assert sum(formula.flops_of(3).values()) == sum(count.flops_of(3).values())
-    assert formula.kept == pytest.approx(count.kept, rel=0.01)
+    state = 4 * (facts.seq_len + config.model.prefix) * config.model.width
+    assert formula.kept == pytest.approx(count.kept, abs=state + 100)
     assert formula.how == "closed form"
     assert count.how == "counted on meta tensors"
 

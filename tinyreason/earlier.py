@@ -24,6 +24,8 @@ ADDED_TO_RUNS = {  # options that are newer than some saved runs, and what those
     "init": None,
     "resume_override": False,
     "deterministic": False,
+    "kernels": "plain",
+    "graph": "false",
     "checkpoint.keep_last": 3,
     "checkpoint.carry": "keep",
 }

@@ -141,4 +141,13 @@ class Heads(nn.Module):
 
     def forward(self, z: Tensor, tokens: Tensor | None = None) -> tuple[Tensor, Tensor]:
         logits = self.answer(z) if tokens is None else F.linear(z, tokens.to(z.dtype))
-        return logits[:, self.prefix :], self.halt(z[:, 0]).float()
+        return logits[:, self.prefix :], self.halting(z[:, :1]).float()
+
+    def halting(self, first: Tensor) -> Tensor:
+        """A small product for each puzzle. (B 1 D) -> (B 2).
+
+        A single one of B rows would have other bits for other B, where a CPU's library has a
+        method of its own for few rows; all other products have the rows of a whole grid a puzzle.
+        """
+        weight = self.halt.weight.to(first.dtype).T.expand(len(first), -1, -1)
+        return torch.bmm(first, weight)[:, 0] + self.halt.bias.to(first.dtype)

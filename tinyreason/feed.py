@@ -21,6 +21,7 @@ from torch import Tensor
 
 from tinyreason.errors import UserError
 from tinyreason.puzzle import Batch, Facts, Puzzles, Rows
+from tinyreason.ranks import ALONE, Ranks
 
 BLOCK = 1024  # draws augmented at once
 WINDOW = 16  # batches that lie ready on the device
@@ -85,9 +86,16 @@ class Feed:
     """The stream, on the device, from draw number `position` on."""
 
     def __init__(
-        self, stream: Stream, facts: Facts, batch: int, device: torch.device, position: int = 0
+        self,
+        stream: Stream,
+        facts: Facts,
+        batch: int,
+        device: torch.device,
+        position: int = 0,
+        ranks: Ranks = ALONE,
     ):
-        self.stream, self.facts, self.device = stream, facts, device
+        """`batch`: slots of all `ranks`, which draw from one stream."""
+        self.stream, self.facts, self.device, self.ranks = stream, facts, device, ranks
         self.capacity = WINDOW * batch
         self.start = position
         self.fill()
@@ -98,20 +106,32 @@ class Feed:
         return self.start + int(self.taken)
 
     def fill(self) -> None:
-        """Move the window to the first draw not yet taken."""
-        rows = self.stream.rows(self.start, self.start + self.capacity)
-        self.window = tuple(torch.from_numpy(a).to(self.device, non_blocking=True) for a in rows)
+        """Move the window to the first draw not yet taken; each rank makes its share of it."""
+        share = self.ranks.slots(self.capacity)
+        rows = self.stream.rows(self.start + share.start, self.start + share.stop)
+        there = (torch.from_numpy(a).to(self.device, non_blocking=True) for a in rows)
+        self.window = tuple(map(self.ranks.gathered, there))
         self.taken = torch.zeros((), dtype=torch.int64, device=self.device)
         self.sure = self.capacity  # draws that are surely left, whatever has halted
 
     def take(self, free: Tensor) -> Batch:
-        """(B,) bool -> B rows of which those at `free` slots are the next draws, in order; the
-        others are fillers.
+        """(B,) bool -> B rows of which those at `free` slots are the next draws, in order, after
+        those of the ranks before; the others are fillers.
         """
-        if self.sure < len(free):
+        self.ready(self.ranks.world * len(free))
+        return self.next(free)
+
+    def ready(self, slots: int) -> None:
+        """The host's part of `take`: so many draws lie ready."""
+        if self.sure < slots:
             self.start = self.position
             self.fill()
-        self.sure -= len(free)
+        self.sure -= slots
+
+    def next(self, free: Tensor) -> Batch:
+        """The device's part of `take`."""
+        free = self.ranks.gathered(free)
         index = (self.taken + free.cumsum(0) - 1).clamp(min=0)
         self.taken = self.taken + free.sum()
-        return Batch.from_tensors(*(field[index] for field in self.window), self.facts)
+        own = self.ranks.own(index)
+        return Batch.from_tensors(*(field[own] for field in self.window), self.facts)

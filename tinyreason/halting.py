@@ -21,6 +21,7 @@ from torch import Tensor
 from tinyreason.losses import Loss
 from tinyreason.models.base import Read
 from tinyreason.options import Options, chosen, option
+from tinyreason.ranks import ALONE, Ranks
 
 
 @dataclass
@@ -48,14 +49,18 @@ class Halting(ABC):
         self.weight = config.weight
 
     @torch.no_grad()
-    def done(self, read: Read, segments: Tensor, generator: torch.Generator) -> Tensor:
+    def done(
+        self, read: Read, segments: Tensor, generator: torch.Generator, ranks: Ranks = ALONE
+    ) -> Tensor:
         """(B,) bool: the slots that a new puzzle takes over in training.
 
-        `segments` (B,) counts the one just read.
+        `segments` (B,) counts the one just read. Chance is drawn for the slots of all ranks, whose
+        generators are equal.
         """
         random = {"generator": generator, "device": segments.device}
-        stay = torch.rand(segments.shape, **random) < self.exploration
-        least = torch.randint(2, max(self.segments, 2) + 1, segments.shape, **random)
+        slots = (ranks.world * len(segments),)
+        stay = ranks.own(torch.rand(slots, **random)) < self.exploration
+        least = ranks.own(torch.randint(2, max(self.segments, 2) + 1, slots, **random))
         return (segments >= self.segments) | (self.wants(read) & (~stay | (segments >= least)))
 
     @abstractmethod

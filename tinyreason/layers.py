@@ -25,13 +25,15 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from tinyreason.attention import attended
 from tinyreason.errors import UserError
+from tinyreason.functions import rms_norm, swiglu
 from tinyreason.tags import tagged
 
 EPS = 1e-5
 MACHINE_EPS = torch.finfo(torch.float32).eps
 CUT_DEVIATION = 0.87962566103423978  # of a unit normal truncated at two deviations
-MIXES = ("attention", "mixer")
+MIXES = ("attention", "normed_attention", "mixer")  # normed: queries and keys are, see `Style`
 
 
 class Style(NamedTuple):
@@ -131,16 +133,21 @@ def make_block(
     place = PLACEMENTS[style.norms]
     around_mix = place(lambda: Norm(width if style.weighted else None, style.eps))
     around_mlp = place(lambda: Norm(width if style.weighted else None, style.eps))
-    if mix == "attention":
-        mixing = Attention(width, heads, length, rotary, style)
+    if mix != "mixer":
+        mixing = Attention(width, heads, length, rotary, attention_style(style, mix))
     else:
         mixing = TokenMixer(length, inner)
         if style.norms == "post":  # as published, over the axis that is mixed
-            around_mix = place(lambda: AcrossTokens(Norm(None, style.eps)))
+            around_mix = place(lambda: AcrossTokens(style.eps))
     if style.residual != 1:
         for around in (around_mix, around_mlp):
             around.branch = nn.Sequential(around.branch, Scaled(style.residual))
     return Block(mixing, MLPS[style.mlp](width, inner), around_mix, around_mlp)
+
+
+def attention_style(style: Style, mix: str) -> Style:
+    """The style, with QK-norm (arXiv 2010.04245) where `model.mix` asks for it."""
+    return style._replace(qk_norm=style.qk_norm or mix == "normed_attention")
 
 
 class Attention(nn.Module):
@@ -169,12 +176,14 @@ class Attention(nn.Module):
         if self.rotary is not None:
             q, k = self.rotary(q, positions), self.rotary(k, positions)
         q, k = self.qk_norm(q), self.qk_norm(k)
-        y = F.scaled_dot_product_attention(q, k, v)
+        y = attended(q, k, v)
         return self.out(rearrange(y, "b n s k -> b s (n k)"))
 
 
 class TokenMixer(nn.Module):
     """A SwiGLU over the sequence axis, which must be whole. (B S D) -> (B S D)."""
+
+    fused: Callable | None = None  # all of it as one kernel, see `kernels`
 
     def __init__(self, length: int, inner: Inner):
         super().__init__()
@@ -183,20 +192,30 @@ class TokenMixer(nn.Module):
     def forward(self, x: Tensor, positions: Tensor | None = None) -> Tensor:
         if positions is not None:
             raise UserError("model.mix=mixer cannot leave tokens out; use model.mix=attention")
-        return self.mlp(x.transpose(1, 2)).transpose(1, 2)
+        if self.fused is not None:
+            return self.fused(x, *self.mlp.weights(x.dtype))
+        return swiglu(x, *self.mlp.weights(x.dtype), tokens=True)
 
 
 class SwiGLU(nn.Module):
     """Gated MLP over the last axis. (... width) -> (... width)."""
+
+    fused: Callable | None = None  # all of it but the last product as one kernel, see `kernels`
 
     def __init__(self, width: int, inner: Inner):
         super().__init__()
         self.gate_up = Linear(width, 2 * inner.width(width), matrix=True, parts=2)
         self.down = Linear(inner.width(width), width, matrix=True)
 
+    def weights(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """(2I width), gate above up, and (width I), as they are multiplied with."""
+        return self.gate_up.weight.to(dtype), self.down.weight.to(dtype)
+
     def forward(self, x: Tensor) -> Tensor:
-        gate, up = self.gate_up(x).chunk(2, dim=-1)
-        return self.down(F.silu(gate) * up)
+        if self.fused is not None:
+            return self.down(self.fused(x, self.gate_up.weight.to(x.dtype)))
+        rows = swiglu(x.reshape(-1, x.shape[-1]), *self.weights(x.dtype))
+        return rows.view(x.shape)
 
 
 class SquaredReLU(nn.Module):
@@ -295,6 +314,8 @@ class Norm(nn.Module):
         self.weight, self.eps = weight, eps
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.weight is None:
+            return rms_norm(x, -1, self.eps)
         return F.rms_norm(x.float(), x.shape[-1:], self.weight, self.eps).to(x.dtype)
 
 
@@ -310,19 +331,14 @@ class Scaled(nn.Module):
 
 
 class AcrossTokens(nn.Module):
-    """A norm of the sequence axis. (B S D) -> (B S D)."""
+    """A norm of the sequence axis, without a weight. (B S D) -> (B S D)."""
 
-    def __init__(self, norm: Norm):
+    def __init__(self, eps: float = EPS):
         super().__init__()
-        self.norm = norm
+        self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.norm(x.transpose(1, 2)).transpose(1, 2)
-
-
-def norm(x: Tensor) -> Tensor:
-    """Root-mean-square norm of the last axis, computed in float32, without parameters."""
-    return F.rms_norm(x.float(), x.shape[-1:], eps=EPS).to(x.dtype)
+        return rms_norm(x, 1, self.eps)
 
 
 def redrawn(parameter: nn.Parameter, std: float, cut: float) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 from tinyreason.losses import Loss
 from tinyreason.models.base import Read
 from tinyreason.puzzle import IGNORE
+from tinyreason.ranks import ALONE, Ranks
 from tinyreason.segment import Carry
 
 
@@ -46,9 +47,10 @@ def tally(losses: dict[str, Loss], read: Read, carry: Carry) -> dict[str, Metric
 
 
 class Meter:
-    """Adds up the metrics of segments."""
+    """Adds up the metrics of segments: of this rank's slots, until somebody looks."""
 
-    def __init__(self):
+    def __init__(self, ranks: Ranks = ALONE):
+        self.ranks = ranks
         self.sums: dict[str, Metric] = {}
 
     def add(self, metrics: dict[str, Metric]) -> None:
@@ -58,16 +60,37 @@ class Meter:
 
     def read(self) -> dict[str, float]:
         """Means and counts since the last read. Waits for the device."""
-        sums, self.sums = self.sums, {}
+        sums, self.sums = self.of_all_ranks(), {}
         return {name: mean(metric) for name, metric in sums.items()}
 
-    def state_dict(self) -> dict[str, list[Tensor | None]]:
-        return {name: list(metric) for name, metric in self.sums.items()}
+    def of_all_ranks(self) -> dict[str, Metric]:
+        numbers = [t for metric in self.sums.values() for t in metric if t is not None]
+        total = iter(self.ranks.summed(numbers))
+        return {
+            name: Metric(*(None if t is None else next(total) for t in metric))
+            for name, metric in self.sums.items()
+        }
 
-    def load_state_dict(self, saved: dict[str, list[Tensor | None]], device: torch.device) -> None:
+    def state_dict(self) -> dict[str, list[Tensor | None]]:
+        return {name: list(metric) for name, metric in self.of_all_ranks().items()}
+
+    def of_each_rank(self) -> Tensor | None:
+        """(ranks, numbers): their sums would not be the same bits where a run goes on."""
+        return self.ranks.each(
+            [t for metric in self.sums.values() for t in metric if t is not None]
+        )
+
+    def load_state_dict(
+        self,
+        saved: dict[str, list[Tensor | None]],
+        device: torch.device,
+        of_each: Tensor | None = None,
+    ) -> None:
         """Raises TypeError if `saved` is not of a meter."""
+        numbers = [t.to(device) for metric in saved.values() for t in metric if t is not None]
+        own = iter(self.ranks.one_of(numbers, of_each))
         self.sums = {
-            name: Metric(*(None if t is None else t.to(device) for t in metric))
+            name: Metric(*(None if t is None else next(own) for t in metric))
             for name, metric in saved.items()
         }
 

@@ -39,7 +39,8 @@ class BadSteps:
         # step of the row that ends the run, or of the newest
         self.first = torch.zeros_like(self.in_a_row)
 
-    def count(self, good: Tensor, step: int) -> None:
+    def count(self, good: Tensor, step: int | Tensor) -> None:
+        """`step`: its number, where a step is recorded as a tensor."""
         self.in_a_row = torch.where(good, 0, self.in_a_row + 1)
         self.first = torch.where(
             good | (self.most >= MOST_IN_A_ROW), self.first, step - self.in_a_row + 1

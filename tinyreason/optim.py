@@ -109,6 +109,7 @@ class Optimizers:
         self.embeddings = [m for m in model.modules() if isinstance(m, PuzzleEmbedding)]
         self.schedule = lambda step: schedule(step, config.warmup, steps, config.min_lr_ratio)
         self.optimizers = make_optimizers(model, config)
+        self.embedding_lr: float | Tensor = config.embedding_lr
 
     @property
     def lr(self) -> float:
@@ -121,30 +122,48 @@ class Optimizers:
         return nn.utils.get_total_norm(own + [g for e in self.embeddings for g in e.gradients()])
 
     def moved(self) -> list[Tensor]:
-        """Parameters and states: all that `step` moves, but for tables of puzzles and the number of
-        the step.
-        """
+        """Parameters and states: all that `move` moves, but for tables of puzzles."""
         states = [v for o in self.optimizers for state in o.state.values() for v in state.values()]
         return self.parameters + [v for v in states if torch.is_tensor(v)]
 
-    def step(self, good: Tensor) -> None:
-        """Clip, step and clear the gradients.
+    def schedule_next(self) -> None:
+        """The host's part of a step: the learning rates of the next one."""
+        self.step_count += 1
+        factor = self.schedule(self.step_count)
+        for group in self.groups():
+            group["lr"] = set_to(group["lr"], group["full_lr"] * factor)
+        self.embedding_lr = set_to(self.embedding_lr, self.config.embedding_lr * factor)
 
-        Tables of puzzles stay unless `good`; the schedule moves on anyway.
+    def move(self, good: Tensor) -> None:
+        """The device's part of a step: clip, step and clear the gradients.
+
+        Tables of puzzles stay unless `good`.
         """
         if self.config.clip is not None:
             nn.utils.clip_grad_norm_(self.parameters, self.config.clip)
-        self.step_count += 1
-        factor = self.schedule(self.step_count)
         for optimizer in self.optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = group["full_lr"] * factor
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         for embedding in self.embeddings:
-            embedding.step(
-                self.config.embedding_lr * factor, self.config.embedding_weight_decay, good
-            )
+            embedding.step(self.embedding_lr, self.config.embedding_weight_decay, good)
+
+    def groups(self) -> list[dict]:
+        """Of parameters with the same learning rate and decay."""
+        return [group for optimizer in self.optimizers for group in optimizer.param_groups]
+
+    @property
+    def recordable(self) -> bool:
+        """All rules can read their learning rate from the device: torch's own take it to the host,
+        or round it to float32 first.
+        """
+        return all(isinstance(optimizer, AdamATan2) for optimizer in self.optimizers)
+
+    def keep_rates_on(self, device: torch.device) -> None:
+        """From here on learning rates are tensors, which `schedule_next` writes: the same bits."""
+        made = {"dtype": widest(device), "device": device}
+        for group in self.groups():
+            group["lr"] = torch.tensor(float(group["lr"]), **made)
+        self.embedding_lr = torch.tensor(float(self.embedding_lr), **made)
 
     def state_dict(self) -> dict:
         """What the optimizers have gathered; their options are the configuration's, which may
@@ -164,6 +183,11 @@ class Optimizers:
             if isinstance(own, AdamATan2):
                 state = earlier.optimizer(state)
             own.load_state_dict(own.state_dict() | {"state": state})
+
+
+def set_to(rate: float | Tensor, value: float) -> float | Tensor:
+    """`value`; written into `rate` where that is a tensor."""
+    return rate.fill_(value) if torch.is_tensor(rate) else value
 
 
 def kind(optimizer: torch.optim.Optimizer) -> str:

@@ -24,15 +24,17 @@ def option(
     choices: tuple[str, ...] = (),
     shared_most: float | None = None,
     default: Any = MISSING,
+    words: tuple[str, ...] = (),
 ) -> Any:
     """A field of an `Options` class whose value is in a range or among some names; required, but
     for a `default`.
 
-    None is in every range. `shared_most` is the bound for files that strangers share: far above
-    every published value, and low enough that a machine still answers.
+    None is in every range, and so are the `words`, which stand for a number that is chosen later.
+    `shared_most` is the bound for files that strangers share: far above every published value, and
+    low enough that a machine still answers.
     """
     limits = {"least": least, "most": most, "choices": choices, "shared_most": shared_most}
-    return field(default=default, metadata=limits)
+    return field(default=default, metadata=limits | {"words": words})
 
 
 @dataclass
@@ -64,12 +66,15 @@ def check_value(
     most: float | None,
     choices: tuple[str, ...],
     shared_most: float | None,
+    words: tuple[str, ...] = (),
 ) -> None:
     """Raise UserError unless the value of the option `key` is allowed."""
     if choices and value not in choices:
         raise UserError(f"{key}={value} is unknown; use one of {', '.join(choices)}")
-    if value is None or least is None:
+    if value is None or value in words or least is None:
         return
+    if words and isinstance(value, str):
+        raise UserError(f"{key}={value} must be {least} or more, or {', '.join(words)}")
     if not least <= value < math.inf:  # NaN too
         raise UserError(f"{key}={value} must be {least} or more")
     upper = shared_most if shared and shared_most is not None else most

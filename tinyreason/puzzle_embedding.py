@@ -9,6 +9,8 @@ the EMA, as in the references.
 B batch, D width.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -37,7 +39,18 @@ class PuzzleEmbedding(nn.Module):
         return [rows.grad for _, rows in self.used if rows.grad is not None]
 
     @torch.no_grad()
-    def step(self, lr: float, weight_decay: float, good: Tensor) -> None:
+    def gather(self, gathered: Callable[[Tensor], Tensor]) -> None:
+        """Let the rows in use be those of all ranks; `gathered` puts side by side what each has."""
+        if not self.gradients():
+            return
+        ids = gathered(torch.cat([ids for ids, rows in self.used if rows.grad is not None]))
+        grads = gathered(torch.cat(self.gradients()))
+        rows = torch.empty_like(grads)
+        rows.grad = grads
+        self.used = [(ids, rows)]
+
+    @torch.no_grad()
+    def step(self, lr: float | Tensor, weight_decay: float, good: Tensor) -> None:
         """w = (1 - lr wd) w - lr sign(sum of the gradients of w's rows), for the rows in use;
         nothing unless `good`.
         """

@@ -44,6 +44,9 @@ class EvalConfig(Options):
 # small, since a generator on the CPU looks at 32 bits
 STRIDE = 1_000_003
 
+CACHE = 1 << 18  # bytes of one latent of the slots of a core: what is made of it has ten times more
+FEWEST = 4  # slots at once: products of fewer rows are slower
+
 
 def nobody(finished: int) -> None:
     """Hears nothing."""
@@ -143,24 +146,26 @@ class Solver:
     exit: Exit | None = None
     confidence: float | None = None  # see EvalConfig
     start: int = 0  # of those that a model draws: another number, other random numbers
+    first: int = 0  # number of the first puzzle, where others have those before it
 
     @torch.no_grad()
     def __call__(self, rows: Rows, facts: Facts, done: Callable[[int], None] = nobody) -> Attempt:
         """Attempt all `rows` (N of them, at least one).
 
         A slot whose puzzle is finished takes the next one, so the model always sees one batch size;
-        slots that find no more puzzles repeat the last, unseen. `done` hears how many more puzzles
-        are finished.
+        slots that find no more puzzles repeat the last, unseen. What a puzzle comes to depends on
+        neither its slot nor the others, bit for bit, where a product's rows do not: see
+        `docs/evaluation.md`. `done` hears how many more puzzles are finished.
         """
         self.model.eval()
-        slots = Slots(min(self.batch, len(rows.inputs)), len(rows.inputs), self.segments)
+        slots = Slots(self.slots(*rows.inputs.shape), len(rows.inputs), self.segments)
         results = empty_attempt(len(rows.inputs), rows.inputs.shape[1], self.segments)
         batch = self.upload(rows, facts, slots.puzzles)
         carry = Carry.fresh(self.model, batch).refill(batch)
         watch = Watch(self.exit) if self.exit else None
         before = None  # logits of each slot after the segment before (B S V)
         while slots.busy.any():
-            numbers = slots.puzzles + STRIDE * self.start
+            numbers = slots.puzzles + self.first + STRIDE * self.start
             noise = PuzzleNoise(slots.segments.tolist(), numbers.tolist())
             if watch:
                 trace = self.watched(carry, noise, watch, slots, results)
@@ -179,6 +184,21 @@ class Solver:
                 carry = replace(carry, halted=free).refill(self.upload(rows, facts, slots.puzzles))
         self.model.train()
         return results
+
+    def slots(self, puzzles: int, cells: int) -> int:
+        """How many of N `puzzles` of S `cells` are solved at once: `batch` at most.
+
+        On a CPU fewer, so that what is computed for them stays in the cache of each core (a batch
+        of 256 took twice as long a puzzle as one of 32); and such that rounds of equal length
+        leave no slot empty.
+        """
+        most = self.batch
+        if self.device.type == "cpu":
+            state = 4 * self.model.config.width * (self.model.config.prefix + cells)
+            fit = torch.get_num_threads() * CACHE // state
+            most = min(most, max(fit, FEWEST))
+        rounds = -(-puzzles // most)
+        return -(-puzzles // rounds)
 
     def finished(self, read: Read) -> Tensor:
         """(B,) bool: the head says that the puzzle is finished, and is sure of it.

@@ -10,7 +10,7 @@ N puzzles, S cells.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from tinyreason.exits import ExitConfig, make_exit, refuse_exit
 from tinyreason.exported import Exported
 from tinyreason.gradient import Gradient, make_gradient
 from tinyreason.halting import make_halting
-from tinyreason.models import RecursiveModel
+from tinyreason.models import ModelConfig, RecursiveModel
 from tinyreason.plain import from_plain
 from tinyreason.puzzle import Rows
 from tinyreason.recursion import Depth
@@ -66,7 +66,16 @@ class Trained:
         path, state = state_of(self.path, self.checkpoint)
         where = f"{path} does not fit {self.path}/config.yaml"
         tensors = weights_of(state, self.weights)
-        return weights.build(self.config.model, self.config.facts, tensors, self.device, where)
+        config = self.as_trained(state["made_on"])
+        return weights.build(config, self.config.facts, tensors, self.device, where)
+
+    def as_trained(self, made_on: dict) -> ModelConfig:
+        """With the number type that `auto` came to, where it was trained on such a device."""
+        config = self.config.model
+        same = made_on.get("device") == self.device.type
+        if config.dtype == "auto" and same and "dtype" in made_on:
+            return replace(config, dtype=made_on["dtype"])
+        return config
 
     def exported_model(self) -> RecursiveModel:
         """Of an export, which holds one kind of weights of one step."""
@@ -92,11 +101,16 @@ class Trained:
         """The most that a puzzle had in training."""
         return self.config.halting.segments
 
+    @property
+    def usual_segments(self) -> int:
+        """Of an evaluation: as many as in training, unless its recipe goes on for longer."""
+        return self.config.eval.segments or self.config.halting.segments
+
     def deeper(self, times: int, most: int) -> int:
-        """`times` the trained segments, `most` at most; 1 for a model that takes one alone."""
+        """`times` the usual segments, `most` at most; 1 for a model that takes one alone."""
         if self.config.model.one_segment:
             return 1
-        return max(self.trained_segments, min(times * self.trained_segments, most))
+        return max(self.usual_segments, min(times * self.usual_segments, most))
 
     def depth(self, recursions: int | None = None) -> Depth:
         """The recursions of a segment of an evaluation; None: as trained. Raises UserError for a
@@ -137,7 +151,7 @@ class Trained:
             halting=halting,
             exit=make_exit(exit, halting),
             confidence=config.eval.confidence if confidence is None else confidence,
-            segments=segments or config.eval.segments or config.halting.segments,
+            segments=segments or self.usual_segments,
             halt=config.eval.halt if halt is None else halt,
             batch=batch or config.eval.batch,
             device=self.device,

@@ -6,9 +6,11 @@
 
 The first measures the gradient schemes of a model, beside the closed form: it takes the words of
 train.py, gradients=one_step,full,bptt, slots= (of a batch), repeats=3 and runs= (their loss against
-FLOPs). The second says the hours and the memory of a run by arithmetic: device=, utilisation=0.4.
-The third measures the published ablation chain: rows=V4,V4+stream and its sizes. Each takes
-json=FILE for the numbers and out=DIR for numbers, table and picture (with the viz extra).
+FLOPs). The second says the hours and the memory of a run by arithmetic, and what micro_batch=auto
+would choose: device= is a card from T4 to H200, or any with tflops= and memory=, utilisation=0.4 of
+it; device=here trains for 20 seconds on this machine instead. `chain` measures the published
+ablation chain: rows=V4,V4+stream and its sizes. Each takes json=FILE for the numbers and out=DIR
+for numbers, table and picture (with the viz extra).
 """
 
 import sys

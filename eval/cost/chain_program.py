@@ -6,6 +6,8 @@ added rather than fused, its head has a bias, Adam runs a tensor at a time.
 B batch, T steps, D width, K refinements of a step.
 """
 
+from statistics import median
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
@@ -122,4 +124,5 @@ def measured(switches: Switches, sizes: Sizes) -> tuple[Cost, float]:
         "optimizer": measure.optimizer_bytes(program.optimizer),
     }
     cost = Cost(calls.count, measure.matrix_products(flops), flops, memory)
-    return cost, measure.seconds(program.first_interval, REPEATS)
+    interval, cpu = program.first_interval, torch.device("cpu")
+    return cost, median(measure.seconds(interval, cpu) for _ in range(REPEATS))

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +19,8 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.optim import Optimizer
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.module_tracker import ModuleTracker
+
+from tinyreason.device import waited
 
 os.environ.setdefault(
     "KINETO_LOG_LEVEL", "99"
@@ -126,23 +127,13 @@ def optimizer_bytes(optimizer: Optimizer) -> int:
     return sum(v.nbytes for v in values if isinstance(v, Tensor))
 
 
-def seconds(run: Run, repeats: int) -> float:
-    """Median wall time of `run`. Warm up before."""
-    return median(one_time(run) for _ in range(repeats))
-
-
-def one_time(run: Run) -> float:
-    """Wall time of `run`, to the end of what it set going on a GPU."""
-    wait()
+def seconds(run: Run, device: torch.device) -> float:
+    """Wall time of `run`, until the device has done it. Warm up before."""
+    waited(device)
     start = time.perf_counter()
     run()
-    wait()
+    waited(device)
     return time.perf_counter() - start
-
-
-def wait() -> None:
-    if torch.cuda.is_initialized():
-        torch.cuda.synchronize()
 
 
 def available_memory() -> int | None:

@@ -44,6 +44,7 @@ def counted(config: Config, facts: Facts, dtype: torch.dtype) -> Estimate:
         backward=("backward",),
         kept=three - two,
         kept_again=again_more - again,
+        working=0,
         casts=3 * two - 2 * three + 3 * again - 2 * again_more,
         slot=slot_bytes(state_of(config, facts, dtype), facts),
     )

@@ -15,7 +15,7 @@ from conf.schema import Config
 from tinyreason.depth import stated
 from tinyreason.feed import WINDOW
 from tinyreason.gradient import Gradient, make_gradient
-from tinyreason.models import DTYPES, RecursiveModel, make_model
+from tinyreason.models import RecursiveModel, make_model, name_of
 from tinyreason.noise import NoNoise
 from tinyreason.puzzle import Batch, Facts
 from tinyreason.recursion import Depth
@@ -35,8 +35,14 @@ class Estimate:
     # bytes between the forward and the backward pass, each tensor once and parameters not
     kept: int
     kept_again: int  # bytes that recomputing takes on top
+    working: int  # bytes that the gradients within one layer take on top; 0 where it is not known
     casts: int  # bytes of weights cast to the activations' type, whatever the batch
     slot: int  # bytes that a slot of the batch has between steps
+
+    @property
+    def at_once(self) -> int:
+        """Bytes of each that goes through the network."""
+        return self.kept + self.kept_again + self.working
 
     def flops_of(self, batch: int) -> dict[str, int]:
         """Of one segment of so many puzzles, by part."""
@@ -59,10 +65,9 @@ def without_memory(config: Config, facts: Facts, dtype: torch.dtype) -> Iterator
     """The model, in a context in which tensors have shapes and no memory, and choose the kernels of
     a CPU.
     """
-    name = next(name for name, one in DTYPES.items() if one == dtype)
     meta = torch.device("meta")
     with meta:
-        model = make_model(replace(config.model, dtype=name), facts, meta)
+        model = make_model(replace(config.model, dtype=name_of(dtype)), facts, meta)
         model.static = True
     with FakeTensorMode():
         for module in model.modules():

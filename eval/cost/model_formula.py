@@ -74,6 +74,7 @@ def closed(config: Config, facts: Facts, dtype: torch.dtype) -> Estimate:
         backward=BACKWARD,
         kept=kept(s),
         kept_again=kept_again(s),
+        working=working(s),
         casts=casts(s),
         slot=slot_bytes(state, facts),
     )
@@ -92,7 +93,7 @@ def swiglu(rows: int, width: int, inner: int) -> int:
 def block_flops(s: Shapes) -> int:
     """One application of a block to one puzzle, forward."""
     S, D = s.S, s.model.width
-    if s.model.mix == "attention":
+    if s.model.mix != "mixer":
         mix = linear(S, D, 3 * D) + linear(S, D, D) + 2 * linear(S, D, S)
     else:
         mix = swiglu(D, S, s.inner(S))
@@ -105,15 +106,17 @@ def flops(s: Shapes) -> dict[str, int]:
     tracked, every = sum(s.tracked()), sum(s.layers())
     answer, halt = linear(s.S, D, s.facts.vocab_size), linear(1, D, 2)
     rule = RULES[s.halting.rule]
-    ahead = every * block + answer + halt if rule.looks_ahead else 0
     learnt = 2 * halt if rule.learns else 0
+    read = answer + halt if s.model.reads_each else 0
+    again = every * block + s.depth.total * read + answer + halt
+    ahead = again if rule.looks_ahead else 0
     return {
-        "free forward": (every - tracked) * block,
-        "tracked forward": tracked * block,
+        "free forward": (every - tracked) * block + (s.depth.total - s.depth.tracked) * read,
+        "tracked forward": tracked * block + s.depth.tracked * read,
         "look-ahead": ahead,
         "heads": answer + halt,
         "backward": 2 * tracked * block,
-        "recomputed": tracked * block if s.model.recompute else 0,
+        "recomputed": tracked * block + s.depth.tracked * read if s.model.recompute else 0,
         "heads, backward": 2 * answer + learnt,
     }
 
@@ -121,30 +124,40 @@ def flops(s: Shapes) -> dict[str, int]:
 BACKWARD = ("backward", "recomputed", "heads, backward")  # parts of `flops`
 
 
-def block_bytes(s: Shapes) -> int:
-    """Kept by one tracked application of a block to one puzzle."""
-    return mix_bytes(s) + mlp_bytes(s)
+def core_bytes(s: Shapes, recursions: range) -> int:
+    """Kept by the cores that tracked recursions apply to one puzzle: the input of each core, and
+    what its blocks keep.
+    """
+    applied = [s.model.applied(t) for t in recursions]
+    # a single latent goes on as the last norm kept it; two are added first
+    inputs = sum(len(cores) if s.latents > 1 else 1 for cores in applied)
+    blocks = sum(sum(cores) for cores in applied)
+    return inputs * s.bytes * s.S * s.model.width + blocks * (mix_bytes(s) + mlp_bytes(s))
 
 
 def mix_bytes(s: Shapes) -> int:
-    """Of the token-mixing half of a block.
-
-    Attention: its input, q k v, turned q and k, its output, a logarithm a head and row; then the
-    norm's input and rows.
+    """Of the token-mixing half of a block: the norm's result and divisors; of a SwiGLU gate and up;
+    of attention q k v, turned q and k, its output, a logarithm a head and row.
     """
     S, D = s.S, s.model.width
     if s.model.mix == "mixer":
-        return s.bytes * (S * D + 4 * D * s.inner(S)) + FLOAT32 * (S * D + D)
+        return s.bytes * (S * D + 2 * D * s.inner(S)) + FLOAT32 * D
     turned = 2 * S * D if s.model.positions == "rotary" else 0
-    return s.bytes * (5 * S * D + turned) + FLOAT32 * (S * s.model.heads + S * D + S)
+    normed = normed_bytes(s) if s.model.mix == "normed_attention" else 0
+    return s.bytes * (5 * S * D + turned) + FLOAT32 * (S * s.model.heads + S) + normed
+
+
+def normed_bytes(s: Shapes) -> int:
+    """Of QK-norm: its divisors; queries and keys normed, in place of what was turned."""
+    S, D = s.S, s.model.width
+    instead = 2 * S * D if s.model.positions == "rotary" else 0
+    return FLOAT32 * 2 * S * s.model.heads + s.bytes * (2 * S * D - instead)
 
 
 def mlp_bytes(s: Shapes) -> int:
-    """Of a SwiGLU over the width: its input; gate and up, silu(gate), their product; then the
-    norm's input and rows.
-    """
+    """Of the other half: the norm's result and divisors, gate and up."""
     S, D = s.S, s.model.width
-    return s.bytes * (S * D + 4 * S * s.inner(D)) + FLOAT32 * (S * D + S)
+    return s.bytes * (S * D + 2 * S * s.inner(D)) + FLOAT32 * S
 
 
 def state_bytes(s: Shapes) -> int:
@@ -161,14 +174,30 @@ def kept(s: Shapes) -> int:
     """Bytes that one puzzle keeps between the forward and the backward pass, each tensor once and
     parameters not.
     """
-    cores = state_bytes(s) if s.model.recompute else sum(s.tracked()) * block_bytes(s)
+    first = s.depth.total - s.depth.tracked
+    tracked = range(first, s.depth.total)
+    cores = state_bytes(s) if s.model.recompute else core_bytes(s, tracked)
     loss = s.facts.seq_len * LOSS_BYTES[s.loss](s.facts.vocab_size)
-    return cores + s.bytes * s.S * s.model.width + loss
+    # what is read is the last norm's result, which is kept already
+    read = s.bytes * s.S * s.model.width if s.model.recompute else 0
+    return cores + read + loss
 
 
 def kept_again(s: Shapes) -> int:
     """Bytes that recomputing takes on top: those of the largest recursion, one at a time."""
-    return max(s.tracked()) * block_bytes(s) if s.model.recompute else 0
+    if not s.model.recompute:
+        return 0
+    return max(core_bytes(s, range(t, t + 1)) for t in range(s.depth.total))
+
+
+def working(s: Shapes) -> int:
+    """Bytes of the backward pass within the largest SwiGLU: gradients of gate and up, the hidden
+    features and their gradient.
+    """
+    S, D = s.S, s.model.width
+    rows = S * s.inner(D)
+    columns = D * s.inner(S) if s.model.mix == "mixer" else 0
+    return 4 * s.bytes * max(rows, columns)
 
 
 def block_parameters(s: Shapes) -> int:

@@ -4,7 +4,8 @@ On a CPU the peak is that of the allocator during one segment as the profiler sa
 of torch's own count.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from statistics import median
 
 import torch
 from torch import Tensor
@@ -14,42 +15,22 @@ from torch.utils.flop_counter import FlopCounterMode
 from conf.schema import Config
 from data.registry import facts_of
 from eval.cost import measure, memory
-from eval.cost import model_counted as counted
-from eval.cost import model_formula as shapes
-from eval.cost.model_estimate import FLOAT32, Estimate, depth_of, gradient_of, without_memory
+from eval.cost.model_estimate import depth_of
+from eval.cost.model_predicted import SegmentCost, estimate, predicted
 from eval.speed import random_trainer
 from tinyreason.depth import DepthConfig
 from tinyreason.gradient import GradientConfig
 from tinyreason.losses import total
-from tinyreason.models import dtype_of, parameter_count
-from tinyreason.puzzle import Facts
-from tinyreason.tags import tag_of
+from tinyreason.models import dtype_of
 from tinyreason.trainer import Trainer
 
-
-@dataclass(frozen=True)
-class SegmentCost:
-    """Of one segment of all slots and its optimizer step, measured or by arithmetic."""
-
-    forward: int  # FLOPs of matrix products
-    backward: int
-    kept: int  # bytes between forward and backward
-    side: int  # bytes of parameters, gradients, optimizer and average
-    peak: int  # bytes, without the carry and the coming puzzles
+# compilers, and kernels and graphs chosen by timing, change what is kept and what can be counted
+AS_WRITTEN = {"compile": "false", "kernels": "plain", "graph": "false"}
 
 
 def with_scheme(config: Config, gradient: GradientConfig, recompute: bool) -> Config:
     """The configuration with another gradient scheme."""
     return replace(config, gradient=gradient, model=replace(config.model, recompute=recompute))
-
-
-def estimate(config: Config, facts: Facts, dtype: torch.dtype) -> Estimate:
-    """By the closed form where the model has one and nothing else is unusual, else by counting."""
-    usual = gradient_of(config).plain and config.supervision.name == "last"
-    usual = usual and config.loss in shapes.LOSS_BYTES
-    if usual and config.model.applied(0) is not None:
-        return shapes.closed(config, facts, dtype)
-    return counted.counted(config, facts, dtype)
 
 
 def label(gradient: GradientConfig) -> str:
@@ -64,8 +45,7 @@ def hows(rows: list[dict]) -> str:
 
 
 def cost(config: Config, device: torch.device, repeats: int) -> dict:
-    """One row of the report: a trainer of `config` on random tokens. Not compiled: compilers choose
-    what to keep.
+    """One row of the report: a trainer of `config` on random tokens, run as it is written.
 
     Where it would not fit into memory nothing is measured.
     """
@@ -74,9 +54,10 @@ def cost(config: Config, device: torch.device, repeats: int) -> dict:
     expected, found, seconds = predicted(config, facts, one), None, None
     free = memory.free(device)
     if free is None or expected.peak + config.batch * one.slot < free:
-        usual = {"compile": "false", "depth": DepthConfig("fixed")}  # that of the estimate
-        trainer = random_trainer(replace(config, **usual))
-        found, seconds = measured(trainer), measure.seconds(trainer.step, repeats)
+        whole = DepthConfig("fixed")  # a curriculum begins with less than the estimate is of
+        trainer = random_trainer(replace(config, depth=whole, **AS_WRITTEN))
+        found = measured(trainer)
+        seconds = median(measure.seconds(trainer.step, device) for _ in range(repeats))
     waiting = expected.peak - expected.side
     return {
         "gradient": label(config.gradient),
@@ -92,36 +73,6 @@ def cost(config: Config, device: torch.device, repeats: int) -> dict:
         },
         "seconds": seconds,
     }
-
-
-def predicted(config: Config, facts: Facts, one: Estimate) -> SegmentCost:
-    """A step of the whole batch, from the estimate of one puzzle."""
-    flops = one.flops_of(config.batch)
-    backward = sum(flops[part] for part in one.backward)
-    forward = sum(flops.values()) - backward
-    at_once = min(config.micro_batch or config.batch, config.batch)
-    kept = at_once * one.kept + (0 if config.model.recompute else one.casts)
-    waiting = at_once * (one.kept + one.kept_again) + one.casts
-    gradients, moved = side_bytes(config, facts)
-    side = gradients + moved
-    # a copy, in case the step is bad; what waited for the backward pass is gone by then
-    step = moved
-    peak = side + max(waiting, step)
-    return SegmentCost(forward, backward, kept, side, peak)
-
-
-def side_bytes(config: Config, facts: Facts) -> tuple[int, int]:
-    """Gradients; and what a step moves: parameters, average, two moments, of which Muon needs one
-    for matrices.
-
-    Puzzle embeddings are not in it: how many there are is known when the data is.
-    """
-    with without_memory(config, facts, torch.float32) as model:
-        parameters = parameter_count(model)
-        matrices = sum(p.numel() for p in model.parameters() if tag_of(p).matrix)
-    spared = matrices if config.optim.matrices == "muon" else 0
-    moved = parameters * (3 + (config.ema is not None)) - spared
-    return FLOAT32 * parameters, FLOAT32 * moved
 
 
 def measured(trainer: Trainer) -> SegmentCost:

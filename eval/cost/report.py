@@ -44,6 +44,13 @@ def refuse(words: list[str], *keys: str) -> None:
             )
 
 
+def refuse_bare(words: list[str]) -> None:
+    """Raises UserError for a word without a value."""
+    for word in words:
+        if "=" not in word:
+            raise UserError(f"{word} is no option here; write key=value, as in model=trm")
+
+
 def count_of(key: str, value: str | int, example: int = 2) -> int:
     """A whole number from 1. Raises UserError for anything else."""
     if not re.fullmatch(r"0*[1-9][0-9]{0,30}", str(value)):
@@ -100,15 +107,16 @@ class Report:
         """The first two lines of the table; `columns` are divided by " | "."""
         self.say(f"| {columns} |\n|" + " --- |" * (columns.count("|") + 1))
 
-    def finish(self, numbers: dict, draw: Callable[[Path], None]) -> None:
-        """Write what was asked for; `draw` makes the picture."""
+    def finish(self, numbers: dict, draw: Callable[[Path], None] | None) -> None:
+        """Write what was asked for; `draw` makes the picture, if there is one."""
         content = json.dumps(numbers, indent=1) + "\n"
         if self.json:
             self.write(self.json, content)
         if self.out:
             self.write(self.out / f"{self.name}.json", content)
             self.write(self.out / f"{self.name}.md", "\n".join(self.lines) + "\n")
-            self.picture(self.out / f"{self.name}.png", draw)
+            if draw:
+                self.picture(self.out / f"{self.name}.png", draw)
 
     def picture(self, path: Path, draw: Callable[[Path], None]) -> None:
         """Made by `draw`, where matplotlib is installed."""

@@ -68,7 +68,7 @@ def subject_of(options: DiagnoseConfig) -> tuple[Subject, Examined]:
     rows = answered(examined.task, examined.puzzles.rows(slice(options.max_puzzles)))
     if not len(rows.inputs):
         raise UserError(f"split={options.split}: no puzzle with a known answer; use another split")
-    segments = trained.trained_segments
+    segments = trained.usual_segments
     deep = options.segments or trained.deeper(DEEPER, DEEPEST)
     subject = Subject(
         trained=trained,

@@ -7,7 +7,3 @@ select.py   which of several answers to take
 score.py    what each selector is worth against forward recursions
 report.py   the table, the JSON and the picture
 """
-
-import os
-
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as train.py does, before torch is loaded

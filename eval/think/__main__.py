@@ -149,7 +149,7 @@ def main(words: DictConfig) -> None:
     refuse_existing(options, out)
     device = pick_device(options.device)
     trained = open_run(options.run, options.checkpoint, options.weights, device)
-    usual = trained.trained_segments
+    usual = trained.usual_segments
     setting, examined = setting_of(trained, options)
     names = selectors_of(options, setting.solver.halting.learns)
     known = (setting.rows.labels != setting.task.facts.ignore_label_id).any(-1)

@@ -57,7 +57,7 @@ class ThinkConfig(Options):
 
 def setting_of(trained: Trained, options: ThinkConfig) -> tuple[Setting, Examined]:
     """The model, how it runs and on which puzzles. Raises UserError for what makes no sense."""
-    segments = options.segments or trained.trained_segments
+    segments = options.segments or trained.usual_segments
     if options.method == "segments":
         segments = options.segments or trained.deeper(LONGER, DEEPEST)
     if trained.config.model.one_segment and (options.method == "segments" or segments > 1):

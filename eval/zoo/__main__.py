@@ -1,5 +1,4 @@
-"""The systems of the field side by side, for the same training FLOPs: those of TRM by
-experiment=trm_small_slow.
+"""The systems of the field side by side, for the training FLOPs of experiment=trm_small_slow.
 
     python -m eval.zoo plan
     python -m eval.zoo train systems=huginn,ouro lrs=1e-3,3e-3 share=0.2

@@ -1,5 +1,4 @@
-"""The same training FLOPs for every system: those of TRM by `experiment=trm_small_slow`, which has
-the slots and segments that all of them have at `scale=small`.
+"""The same training FLOPs for every system: those of TRM by experiment=trm_small_slow.
 
 FLOPs are those of matrix products, forward and backward, by `eval.cost`: the closed form, or
 counted on meta tensors. Where the depth of a step is drawn they are those of the stated depth.

@@ -34,6 +34,7 @@ class DepthRule(ABC):
     """Abstract. The depth of each training step."""
 
     Config: type[DepthConfig] = DepthConfig
+    drawn = True  # at random; else it is a function of the step alone, and of all slots alike
 
     def __init__(self, config: DepthConfig, recursions: int, gradient: Gradient, steps: int):
         """`recursions`: what the model states. `gradient` says how many of them are tracked.
@@ -79,12 +80,13 @@ class DepthRule(ABC):
         plain = ", ".join(name for name, scheme in GRADIENTS.items() if scheme.plain)
         name = self.config.name
         given = self.gradient.config.name
-        told = f"depth={name} does not go with gradient={given}"
-        raise UserError(f"{told}; use one of {plain}, or depth=fixed")
+        raise UserError(f"depth={name} does not go with gradient={given}; use one of {plain}")
 
 
 class Fixed(DepthRule):
     """Always what the model states."""
+
+    drawn = False
 
     def draw(self, step: int, slots: int, generator: torch.Generator) -> Depth:
         return self.full

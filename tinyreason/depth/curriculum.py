@@ -33,6 +33,7 @@ class Curriculum(DepthRule):
 
     Config = CurriculumConfig
     config: CurriculumConfig
+    drawn = False
 
     def draw(self, step: int, slots: int, generator: torch.Generator) -> Depth:
         first = self.config.first or self.window
@@ -49,6 +50,9 @@ class StagesConfig(DepthConfig):
 
     def check_together(self, prefix: str) -> None:
         begins, shares = self.begins, self.shares
+        for name, numbers in (("begins", begins), ("shares", shares)):
+            if not all(isinstance(n, int | float) for n in numbers):
+                raise UserError(f"{prefix}{name}={numbers} must be numbers, one for each stage")
         if not 1 <= len(begins) == len(shares) <= MOST_STAGES:
             told = f"{prefix}begins and {prefix}shares must have one number for each stage"
             raise UserError(f"{told}, {MOST_STAGES} at most")
@@ -66,6 +70,7 @@ class Stages(DepthRule):
 
     Config = StagesConfig
     config: StagesConfig
+    drawn = False
 
     def share(self, step: int) -> float:
         """Of the stage that a step is in."""
@@ -82,14 +87,13 @@ class Cgar(Stages):
     last cycles are run. A model without cycles has its recursions alone.
 
     Source: curriculum-guided adaptive recursion, arXiv 2511.08653, its progressive depth: TRM with
-    (n, T) = (2, 1) for the first 30 % of the run, (4, 2) up to 60 %, then (6, 3).
+    (n, T) = (2, 1) for the first 30 % of the run, (4, 2) up to 60 %, then (6, 3). Where a gradient
+    scheme looks for a fixed point of whole cycles, these keep their length.
     """
 
-    def check_gradient(self) -> None:
-        if self.gradient.cycle is not None:
-            self.needs_plain_gradient()
-
     def draw(self, step: int, slots: int, generator: torch.Generator) -> Depth:
+        if not self.gradient.plain:
+            return super().draw(step, slots, generator)
         share = self.share(step)
         length, count = scaled(share, self.unit), scaled(share, self.units)
         if self.gradient.cycle is None or length == self.unit:

@@ -23,6 +23,7 @@ class Gradient(ABC):
 
     Config: type[GradientConfig] = GradientConfig
     plain = True  # the states are those of `unroll`
+    twice = False  # its losses hold a gradient, of which the gradient is taken
     static = False  # nothing ends where numbers say so: to count what it costs
 
     def __init__(self, config: GradientConfig, cycle: int | None):

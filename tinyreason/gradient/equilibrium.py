@@ -48,6 +48,10 @@ class Equilibrium(Gradient):
     Config = EquilibriumConfig
     plain = False
 
+    @property
+    def twice(self) -> bool:
+        return bool(self.config.jacobian)
+
     def found(self, recur: Recur, state: State, x: Tensor, depth: Depth) -> State:
         """The state after the recursions that carry no gradient."""
         calls = (depth.total - depth.tracked) // self.unit

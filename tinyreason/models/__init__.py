@@ -2,6 +2,7 @@
 
 import torch
 
+from tinyreason.device import fast_type
 from tinyreason.models.base import (
     DTYPES,
     LoopState,
@@ -23,6 +24,7 @@ from tinyreason.models.openmythos import OpenMythos
 from tinyreason.models.ouro import Ouro
 from tinyreason.models.parcae import Parcae
 from tinyreason.models.relaxed import Relaxed
+from tinyreason.models.repair import Repair
 from tinyreason.models.single_z import SingleZ
 from tinyreason.models.trm import TRM
 from tinyreason.models.universal import Universal
@@ -35,6 +37,7 @@ MODELS: dict[str, type[RecursiveModel]] = {
     "trm": TRM,
     "hrm": HRM,
     "single_z": SingleZ,
+    "repair": Repair,
     "huginn": Huginn,
     "ouro": Ouro,
     "looped": Looped,
@@ -51,7 +54,7 @@ MODELS: dict[str, type[RecursiveModel]] = {
 }
 
 __all__ = ["DTYPES", "MODELS", "LoopState", "ModelConfig", "Read", "RecursiveModel", "State"]
-__all__ += ["dtype_of", "make_core", "make_model", "parameter_count"]
+__all__ += ["dtype_of", "make_core", "make_model", "name_of", "parameter_count"]
 
 
 def make_model(config: ModelConfig, facts: Facts, device: torch.device) -> RecursiveModel:
@@ -66,8 +69,9 @@ def make_model(config: ModelConfig, facts: Facts, device: torch.device) -> Recur
 
 def dtype_of(config: ModelConfig, device: torch.device) -> torch.dtype:
     """The type of the activations."""
-    # bf16 pays where the hardware multiplies it fast; on a CPU without such units it is slower than
-    # float32
-    if config.dtype == "auto":
-        return torch.bfloat16 if device.type == "cuda" else torch.float32
-    return DTYPES[config.dtype]
+    return fast_type(device) if config.dtype == "auto" else DTYPES[config.dtype]
+
+
+def name_of(dtype: torch.dtype) -> str:
+    """In DTYPES."""
+    return next(name for name, one in DTYPES.items() if one == dtype)

@@ -54,6 +54,8 @@ class ModelConfig(Options):
     one_segment: ClassVar[bool] = False
     # recursions leave cells out
     drops_cells: ClassVar[bool] = False
+    # each recursion reads the answer, without gradient
+    reads_each: ClassVar[bool] = False
 
     def applied(self, t: int) -> tuple[int, ...] | None:
         """The layers of each application of a core in recursion `t`, if cores are all that costs;
@@ -190,6 +192,10 @@ class RecursiveModel(nn.Module, ABC):
 
     def adjusted(self) -> list[Tensor]:
         """The buffers that `adjust` changes."""
+        return []
+
+    def counted(self) -> list[Tensor]:
+        """Buffers of sums over the slots of a step, which `adjust` uses."""
         return []
 
     def adjust(self) -> None:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tinyreason.layers import Attention, Inner, TokenMixer
+from tinyreason.layers import TRM_STYLE, Attention, Inner, TokenMixer, attention_style
 from tinyreason.models.base import ModelConfig
 from tinyreason.tags import tagged
 
@@ -59,8 +59,8 @@ class ConvLayer(nn.Module):
         super().__init__()
         D, inner = config.width, Inner(config.expansion, config.inner_multiple)
         rotary = config.positions == "rotary"
-        attention = config.mix == "attention"
-        self.mix = Attention(D, config.heads, length, rotary) if attention else None
+        attention, style = config.mix != "mixer", attention_style(TRM_STYLE, config.mix)
+        self.mix = Attention(D, config.heads, length, rotary, style) if attention else None
         self.mixer = None if attention else TokenMixer(length, inner)
         self.norm_mix, self.norm_conv = LayerNorm(D), LayerNorm(D)
         self.one = nn.Conv1d(D, inner.width(D), 3, padding=1)

@@ -9,7 +9,8 @@ Unusual in it:
 
 Departures: rows of a batch do not mix (the public code takes a row's depths by its place among the
 rows still running); no cell goes on beyond the depths that the router knows; the balance is that of
-the slots that go forward together, so `micro_batch` changes it; prefix tokens are cells as well.
+the slots that go forward together, so `micro_batch` and ranks change it; prefix tokens are cells
+as well.
 
 B batch, S sequence (prefix + cells), D width, R recursions.
 """
@@ -113,6 +114,9 @@ class MixtureToken(RecursiveModel):
 
     def adjusted(self) -> list[Tensor]:
         return [self.bias]  # not the counts: those of a bad step are forgotten too
+
+    def counted(self) -> list[Tensor]:
+        return [self.counts]
 
     @torch.no_grad()
     def adjust(self) -> None:

@@ -83,6 +83,9 @@ class WTA(RecursiveModel):
     def adjusted(self) -> list[Tensor]:
         return [self.wins]
 
+    def counted(self) -> list[Tensor]:
+        return [self.newest]
+
     @torch.no_grad()
     def adjust(self) -> None:
         self.wins += self.newest

@@ -9,15 +9,19 @@ from typing import TextIO
 
 from tqdm import tqdm
 
+from tinyreason.run.place import is_first
+
 
 def say(line: str) -> None:
-    """A line on stdout, above the progress bar."""
-    tell(line, sys.stdout)
+    """A line on stdout, above the progress bar. Of several ranks, the first speaks."""
+    if is_first():
+        tell(line, sys.stdout)
 
 
 def warn(message: str) -> None:
     """A line on stderr."""
-    tell(f"warning: {message}", sys.stderr)
+    if is_first():
+        tell(f"warning: {message}", sys.stderr)
 
 
 def tell(line: str, stream: TextIO | None) -> None:

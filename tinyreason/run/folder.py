@@ -38,6 +38,8 @@ INCIDENTAL += (
     "eval",
     "checkpoint",
     "compile",
+    "kernels",
+    "graph",
     "deterministic",
     "micro_batch",
     "model.recompute",
@@ -186,6 +188,10 @@ class RunFolder:
         ]
         write_whole(path, "".join(line + "\n" for line, _ in kept).encode())
         self.evaluated = {(r.get("split"), r["step"]) for _, r in kept if r["kind"] == "eval"}
+
+    def release(self) -> None:
+        """Let others have it."""
+        self.lock.release()
 
     def leave(self) -> None:
         """Nothing came of it: do not leave an empty folder behind."""

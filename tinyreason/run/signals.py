@@ -7,8 +7,10 @@ A second SIGINT leaves at once, and nothing is saved beyond the last checkpoint.
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+
+from tinyreason.run.place import is_first
 
 NAMES = ("SIGTERM", "SIGINT", "SIGUSR1")  # the last is not on Windows
 SIGNALS = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))
@@ -42,12 +44,15 @@ class Stop:
         self.interrupted |= number == signal.SIGINT
         if self.signal is None:
             self.signal = signal.Signals(number)
-            with suppress(
-                OSError
-            ):  # nobody may be reading; and print, of all things, may be what was interrupted
-                os.write(2, f"\n{self.signal.name}: finishing this step, then saving\n".encode())
+            if is_first():
+                self.say_so()
         if self.idle:
             raise Stopped
+
+    def say_so(self) -> None:
+        # nobody may be reading; and print, of all things, may be what was interrupted
+        with suppress(OSError):
+            os.write(2, f"\n{self.signal.name}: finishing this step, then saving\n".encode())
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
@@ -59,6 +64,11 @@ class Stop:
             yield
         finally:
             self.idle = False
+
+    def agree(self, largest: Callable[[int], list[int]]) -> None:
+        """On the signal that the ranks got, whichever of them did."""
+        (number,) = largest(self.signal or 0)
+        self.signal = signal.Signals(number) if number else None
 
     @property
     def code(self) -> int:
