@@ -18,6 +18,7 @@ from eval.cost import measure, memory
 from eval.cost.model_estimate import depth_of
 from eval.cost.model_predicted import SegmentCost, estimate, predicted
 from eval.speed import random_trainer
+from tinyreason.depth import DepthConfig
 from tinyreason.gradient import GradientConfig
 from tinyreason.losses import total
 from tinyreason.models import dtype_of
@@ -53,7 +54,8 @@ def cost(config: Config, device: torch.device, repeats: int) -> dict:
     expected, found, seconds = predicted(config, facts, one), None, None
     free = memory.free(device)
     if free is None or expected.peak + config.batch * one.slot < free:
-        trainer = random_trainer(replace(config, **AS_WRITTEN))
+        whole = DepthConfig("fixed")  # a curriculum begins with less than the estimate is of
+        trainer = random_trainer(replace(config, depth=whole, **AS_WRITTEN))
         found = measured(trainer)
         seconds = median(measure.seconds(trainer.step, device) for _ in range(repeats))
     waiting = expected.peak - expected.side
