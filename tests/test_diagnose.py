@@ -586,7 +586,8 @@ def trained_run(root: Path, task: str) -> Path:
         if task == "grid":
             (root / "grid.csv").write_text(GRID)
             more = (f"task.source={root / 'grid.csv'}",)
-        train.train(tiny.config(f"task={task}", *more, *QUICK, f"name={task}"))
+        shallow = "eval.segments=null"  # as deep as in training
+        train.train(tiny.config(f"task={task}", *more, *QUICK, shallow, f"name={task}"))
     finally:
         os.chdir(before)
     return root / "runs" / task
