@@ -69,7 +69,10 @@ def slots_to_time(config: Config, device: torch.device) -> int:
 
 
 def step_times(trainer: Trainer, seconds: float) -> list[float]:
-    """Seconds of each step, for about so long."""
+    """Seconds of each step, for about so long, at the depth of the end of the run: where it grows,
+    those before take less.
+    """
+    trainer.steps = trainer.config["steps"]
     for _ in range(WARM_UP):
         trainer.step()
     times, began = [], time.monotonic()

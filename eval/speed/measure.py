@@ -69,7 +69,8 @@ def product_flops(device: torch.device) -> int:
 
 
 def begun(name: str, config: Config, trainer: Trainer) -> Timed:
-    """A variant, warmed up."""
+    """A variant, warmed up, at the depth of the end of its run, which its FLOPs are counted for."""
+    trainer.steps = config.steps
     with deterministic(config.deterministic):
         found = Timed(name, config, trainer, seconds(trainer.step, trainer.device))
         for _ in range(WARM_UP - 1 if trainer.graph is None else RECORDED):
