@@ -392,6 +392,8 @@ def memory_advice(config: Config) -> Iterator[None]:
 
 def main(words: DictConfig) -> None:
     config = training_config(words)
+    if sweeping() and config.name is not None:
+        raise UserError(f"name={config.name} is of one run; leave name= out of a sweep (-m)")
     config = replace(config, name=config.name or default_name())
     try:
         with (

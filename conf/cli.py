@@ -209,9 +209,9 @@ def choose_scale() -> None:
         return
     device = next((w.removeprefix("device=") for w in words if w.startswith("device=")), "auto")
     scale = "paper" if torch.cuda.is_available() and device != "cpu" else "small"
-    other = "small" if scale == "paper" else "paper"
+    others = "medium or small" if scale == "paper" else "medium or paper"
     if not any(w.startswith("-") and w not in ("-m", "--multirun") for w in words):
         why = "a CUDA GPU was found" if scale == "paper" else "no CUDA GPU"
-        say(f"scale={scale} ({why}); use scale={other} for the other")
+        say(f"scale={scale} ({why}); use scale={others} for the others")
     first = next((i for i, w in enumerate(words) if "=" in w and not w.startswith("-")), len(words))
     sys.argv[1:] = [*words[:first], f"scale={scale}", *words[first:]]

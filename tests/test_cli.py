@@ -283,7 +283,7 @@ def test_the_scale_is_picked_and_said(monkeypatch, capsys):
         assert "scale=auto" not in sys.argv
         out, other = capsys.readouterr().out, "paper" if scale == "small" else "small"
         assert out.startswith(f"scale={scale} (")
-        assert f"scale={other}" in out
+        assert f"use scale=medium or {other}" in out
 
 
 @pytest.mark.parametrize(

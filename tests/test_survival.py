@@ -623,9 +623,9 @@ def test_a_sweep_goes_on_with_what_is_left_of_it(tmp_path):
         assert len(list(tmp_path.glob("runs/*/result.json"))) == 2
     one = [sys.executable, str(ROOT / "train.py"), *WORDS, "steps=2", "-m", "seed=1,2"]
     done = subprocess.run(one, cwd=tmp_path, capture_output=True, text=True, timeout=200)
-    other = "runs/run is finished, and was begun with other options (seed 1 -> 2); "
-    assert other in done.stderr
-    assert "name=NEW init=runs/run to go on" in done.stderr
+    assert "name=run is of one run; leave name= out of a sweep (-m)" in done.stderr
+    assert done.returncode == 2
+    assert not (tmp_path / "runs/run").exists()
 
 
 @pytest.mark.hostile

@@ -134,8 +134,8 @@ def main(words: list[str]) -> None:
         configs = with_baseline(configs)
     found = timed(configs, own["repeats"])
     print(report.table(found))
-    for line in dict.fromkeys(report.machine(v) for v in found):
-        say(line)
+    for one in {v.dtype: v for v in found}.values():
+        say(report.machine(one))
     if own["json"]:
         write_whole(own["json"], report.as_json(found).encode())
 
