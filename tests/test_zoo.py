@@ -97,7 +97,10 @@ def test_its_cost_is_known_before_it_is_measured(name):
     expected = predicted(config, facts, estimate(config, facts, torch.float32))
     found = measured(trainer)
     assert (found.forward, found.backward) == (expected.forward, expected.backward)
-    assert found.kept == pytest.approx(expected.kept, rel=0.01)
+    # but for one state: a damped core's result is another tensor than what its norm kept
+    tokens = facts.seq_len + config.model.prefix
+    state = 4 * trainer.batch * tokens * config.model.width
+    assert found.kept == pytest.approx(expected.kept, abs=state + 0.01 * expected.kept)
     assert found.side == pytest.approx(expected.side, rel=0.02)
 
 
