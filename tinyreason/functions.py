@@ -8,8 +8,8 @@ Unusual in them:
 - SwiGLU mixes the features of rows (N D), or the tokens of sequences (B S D), multiplied from the
   left: one product a sequence, whose bits depend on no other, and no tensor is transposed
 
-Where a compiler sees them (`torch.compile`), and where a gradient of the gradient is asked for, the
-plain formula speaks.
+Where a compiler sees them (`torch.compile`) the plain formulas speak. A gradient of the gradient is
+that of the plain formula for SwiGLU, and the norm's own.
 
 B batch, S sequence, D width, I inner width, N rows.
 """
@@ -51,8 +51,13 @@ def plain_swiglu(x: Tensor, gate_up: Tensor, down: Tensor, tokens: bool = False)
     """
     if tokens:
         return plain_swiglu(x.transpose(1, 2), gate_up, down).transpose(1, 2)
+    return F.linear(plain_gated(x, gate_up), down)
+
+
+def plain_gated(x: Tensor, gate_up: Tensor) -> Tensor:
+    """silu(gate x) * up x: (... D) -> (... I)."""
     gate, up = F.linear(x, gate_up).chunk(2, dim=-1)
-    return F.linear(F.silu(gate) * up, down)
+    return F.silu(gate) * up
 
 
 class SwiGLUFunction(Function):

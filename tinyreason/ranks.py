@@ -34,9 +34,10 @@ class Ranks:
         refuse_uneven(count, self.world)
         return self.share(count)
 
-    def share(self, count: int) -> slice:
-        """Those of this rank among so many, where ranks may differ by one."""
-        return slice(count * self.rank // self.world, count * (self.rank + 1) // self.world)
+    def share(self, count: int, rank: int | None = None) -> slice:
+        """Those of a rank, this one if none is named, among so many; ranks may differ by one."""
+        rank = self.rank if rank is None else rank
+        return slice(count * rank // self.world, count * (rank + 1) // self.world)
 
     def own(self, rows: Tensor) -> Tensor:
         """(B ...) -> the rows of this rank."""

@@ -73,5 +73,6 @@ class Sharded:
         padded = np.zeros((most, *array.shape[1:]), array.dtype)
         padded[: len(array)] = array
         parts = self.ranks.gathered(torch.from_numpy(padded)).view(world, *padded.shape).numpy()
-        sizes = [count * (r + 1) // world - count * r // world for r in range(world)]
+        shares = [self.ranks.share(count, rank) for rank in range(world)]
+        sizes = [share.stop - share.start for share in shares]
         return np.concatenate([part[:size] for part, size in zip(parts, sizes, strict=True)])

@@ -4,22 +4,16 @@ autograd gives it, tokens mixed by turning the sequence to the last axis and bac
 The same arithmetic in another order; what this project does with layers is measured against it.
 """
 
+from functools import partial
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tinyreason.errors import UserError
+from tinyreason.functions import plain_gated, plain_swiglu
 from tinyreason.layers import AcrossTokens, Around, Norm, SwiGLU, TokenMixer
 
-
-def gated(x: Tensor, gate_up: Tensor) -> Tensor:
-    """(... D) -> (... I)."""
-    gate, up = F.linear(x, gate_up).chunk(2, dim=-1)
-    return F.silu(gate) * up
-
-
-def mixed(x: Tensor, gate_up: Tensor, down: Tensor) -> Tensor:
-    """(B S D) -> (B S D), a SwiGLU over S."""
-    return F.linear(gated(x.transpose(1, 2), gate_up), down).transpose(1, 2)
+mixed = partial(plain_swiglu, tokens=True)
 
 
 class PlainNorm(nn.Module):
@@ -55,7 +49,7 @@ def make_plain(model: nn.Module) -> None:
     if not layers:
         raise UserError("baseline=true is for models with SwiGLUs; leave it out")
     for layer in layers:
-        layer.fused = mixed if isinstance(layer, TokenMixer) else gated
+        layer.fused = mixed if isinstance(layer, TokenMixer) else plain_gated
     for around in [m for m in model.modules() if isinstance(m, Around)]:
         for name in ("before", "branch", "after"):
             setattr(around, name, plain_norm(getattr(around, name)))
