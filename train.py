@@ -19,7 +19,7 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -34,12 +34,13 @@ from conf.cli import choose_scale, command, default_name
 from conf.schema import Config, plain, training_config
 from conf.sweep import sweeping
 from conf.tracker import Fallback, NoTracker, make_tracker
-from data.registry import load_task
 from data.task import Task
-from eval.advice import cannot_learn, does_not_learn
+from eval.advice import apart, cannot_learn, does_not_learn
 from eval.begin import (
     begin_from,
+    for_all,
     kernels_of,
+    loaded,
     refuse_other_puzzles,
     remember,
     use_threads,
@@ -62,7 +63,6 @@ from tinyreason.run.folder import Finished, RunFolder
 from tinyreason.run.machine import peak_memory
 from tinyreason.run.one_folder import OneFolder, folder_of
 from tinyreason.run.place import place
-from tinyreason.run.puzzles import digests
 from tinyreason.run.signals import Stop, Stopped
 from tinyreason.several import joined
 from tinyreason.sharded import Sharded
@@ -232,23 +232,6 @@ def begin(config: Config, ranks: Ranks = ALONE) -> Run:
     return run
 
 
-def for_all(choose: Callable[[Config], Config], config: Config, ranks: Ranks) -> Config:
-    """What `choose` makes of the configuration of a rank's slots: the first one's, for all."""
-    found = choose(replace(config, batch=config.batch // ranks.world))
-    chosen = [found.micro_batch, found.model.recompute, found.model.dtype]
-    micro_batch, again, dtype = ranks.shared(chosen)
-    model = replace(found.model, recompute=again, dtype=dtype)
-    return replace(found, batch=config.batch, micro_batch=micro_batch, model=model)
-
-
-def loaded(config: Config, ranks: Ranks) -> tuple[Task, dict[str, Puzzles]]:
-    """The task and its splits, the same for all ranks; what is downloaded is so once."""
-    with ranks.first_then_others(str(config.task["source"]).startswith("hub:")):
-        task, splits = load_task(config.task)
-    ranks.refuse_unlike("the puzzles", lambda: str(digests(splits)))
-    return task, splits
-
-
 def go_on(trainer: Trainer, path: Path, state: dict) -> None:
     """From a checkpoint. Raises UserError if it is not of such a run."""
     try:
@@ -355,21 +338,8 @@ def describe(config: Config, trainer: Trainer, task: Task, splits: dict, folder:
         notes.append(
             f"the {config.eval.split} split is empty: no evaluation before the final one on test"
         )
-    for line in notes + apart(config, trainer):
+    for line in notes + apart(config, trainer.ranks.world):
         say(f"note: {line}")
-
-
-def apart(config: Config, trainer: Trainer) -> list[str]:
-    """What the ranks do not do as one would."""
-    world, notes = trainer.ranks.world, []
-    if world == 1:
-        return notes
-    notes.append(f"{world} ranks, {config.batch // world} slots each")
-    mixes = vars(config.model).get("balance") == "loss"
-    if mixes or vars(config.gradient).get("tolerance"):
-        what = "model.balance=loss" if mixes else "gradient.tolerance"
-        notes.append(f"{what} looks at the slots of a rank, so another number of ranks differs")
-    return notes
 
 
 @contextmanager

@@ -30,3 +30,15 @@ def does_not_learn(losses: list[float]) -> str | None:
     causes += "do not follow from the questions, too small a model or too few recursions"
     moved = f"the loss has not moved ({losses[0]:.3f}, now {losses[-1]:.3f})"
     return f"hint: {moved}; usual causes: {causes}"
+
+
+def apart(config: Config, world: int) -> list[str]:
+    """What the ranks do not do as one would."""
+    if world == 1:
+        return []
+    notes = [f"{world} ranks, {config.batch // world} slots each"]
+    mixes = vars(config.model).get("balance") == "loss"
+    if mixes or vars(config.gradient).get("tolerance"):
+        what = "model.balance=loss" if mixes else "gradient.tolerance"
+        notes.append(f"{what} looks at the slots of a rank, so another number of ranks differs")
+    return notes

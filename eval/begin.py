@@ -1,5 +1,6 @@
 """How a run begins: with which puzzles, which it remembers, and from which weights."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from textwrap import shorten
@@ -7,7 +8,7 @@ from textwrap import shorten
 import torch
 
 from conf.schema import Config
-from data.registry import facts_of
+from data.registry import facts_of, load_task
 from data.task import Task
 from eval.load import changed, weights_for_init
 from tinyreason.cpu import fast_cpu_type, settle_threads
@@ -16,6 +17,7 @@ from tinyreason.errors import UserError
 from tinyreason.layers import Inner
 from tinyreason.models import DTYPES, name_of
 from tinyreason.puzzle import SPLITS, Facts, Puzzles
+from tinyreason.ranks import Ranks
 from tinyreason.run import puzzles
 from tinyreason.run.console import say
 from tinyreason.run.folder import RunFolder
@@ -120,3 +122,20 @@ def sizes_of_layer(config: Config, facts: Facts) -> tuple[int, int, int]:
     model = config.model
     rows = config.slots_at_once * (model.prefix + facts.seq_len)
     return rows, model.width, Inner(model.expansion, model.inner_multiple).width(model.width)
+
+
+def for_all(choose: Callable[[Config], Config], config: Config, ranks: Ranks) -> Config:
+    """What `choose` makes of the configuration of a rank's slots: the first one's, for all."""
+    found = choose(replace(config, batch=config.batch // ranks.world))
+    chosen = [found.micro_batch, found.model.recompute, found.model.dtype]
+    micro_batch, again, dtype = ranks.shared(chosen)
+    model = replace(found.model, recompute=again, dtype=dtype)
+    return replace(found, batch=config.batch, micro_batch=micro_batch, model=model)
+
+
+def loaded(config: Config, ranks: Ranks) -> tuple[Task, dict[str, Puzzles]]:
+    """The task and its splits, the same for all ranks; what is downloaded is so once."""
+    with ranks.first_then_others(str(config.task["source"]).startswith("hub:")):
+        task, splits = load_task(config.task)
+    ranks.refuse_unlike("the puzzles", lambda: str(puzzles.digests(splits)))
+    return task, splits

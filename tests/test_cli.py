@@ -259,7 +259,7 @@ def test_ctrl_c_before_training_is_one_line(call, monkeypatch, tmp_path):
     def interrupted(config: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(train, "load_task", interrupted)
+    monkeypatch.setattr("eval.begin.load_task", interrupted)
     code, _, err = call("train", *TINY)
     assert (code, err) == (130, "error: interrupted\n")
     assert not list(tmp_path.iterdir())
