@@ -23,6 +23,7 @@ import pytest
 import torch
 
 import train
+from data.registry import load_task
 from tests import tiny
 from tests.marks import hostile
 from tinyreason.device import pick_device
@@ -328,7 +329,7 @@ FAST = [
 
 def fresh(name: str, *more: str) -> train.Trainer:
     config = replace(tiny.config(*FAST, *VARIANTS[name], "steps=20", *more), name="run")
-    task, splits = train.load_task(config.task)
+    task, splits = load_task(config.task)
     torch.manual_seed(0)
     stream = train.Stream(splits["train"], task.augment, 0)
     return train.Trainer(config, task.facts, stream, pick_device(config.device))
