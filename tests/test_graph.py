@@ -29,7 +29,7 @@ BAD_STEP = 31
 MODELS = {
     "trm": ("model=trm", *PUZZLES),
     "hrm": ("model=hrm", "optim.clip=1"),
-    "mixer in parts": ("model=trm", "model.mix=mixer", "micro_batch=4", "ema=null"),
+    "mixer in parts": ("model=trm", "model.mix=mixer", "micro_batch=4", "ema=null", "optim=muon"),
 }
 
 
@@ -331,8 +331,7 @@ def pretended_cuda(trainer: Trainer):
     ("words", "told"),
     [
         (("model=trm", "depth=poisson"), "depth of its own"),
-        (("model=trm", "optim.rule=adamw"), "learning rate on the host"),
-        (("model=trm", "optim.matrices=muon"), "learning rate on the host"),
+        (("model=trm", "optim.rule=adamw"), "rounds a learning rate"),
         (("model=mixture_token", "depth=fixed"), "depend on numbers"),
     ],
 )

@@ -8,9 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from tests import tiny
+from tinyreason import muon
 from tinyreason.ema import EMA
 from tinyreason.errors import UserError
 from tinyreason.layers import Norm
+from tinyreason.muon import Muon, orthogonal
 from tinyreason.optim import RULES, AdamATan2, OptimConfig, Optimizers, schedule
 from tinyreason.recursion import Depth
 from tinyreason.tags import tagged
@@ -189,11 +191,11 @@ def test_the_schedule_moves_the_weights_as_the_scalar_loop_says():
 @pytest.mark.parametrize("name", ["trm", "hrm", "single_z"])
 def test_muon_takes_exactly_the_matrices_of_the_cores(name):
     model = tiny.model(name, positions="learned")
-    rest, muon = Optimizers(model, replace(CONFIG, matrices="muon"), steps=8).optimizers
+    rest, matrices = Optimizers(model, replace(CONFIG, matrices="muon"), steps=8).optimizers
     assert isinstance(rest, AdamATan2)
-    assert isinstance(muon, torch.optim.Muon)
+    assert isinstance(matrices, Muon)
     names = {p: name for name, p in model.named_parameters()}
-    taken = {names[p] for group in muon.param_groups for p in group["params"]}
+    taken = {names[p] for group in matrices.param_groups for p in group["params"]}
     left = {names[p] for group in rest.param_groups for p in group["params"]}
     assert left == {
         "encoder.tokens",
@@ -202,6 +204,37 @@ def test_muon_takes_exactly_the_matrices_of_the_cores(name):
     }
     assert taken == set(names.values()) - left
     assert all(name.startswith("core") for name in taken)
+
+
+@pytest.mark.parametrize("shape", [(24, 8), (8, 24), (8, 8)])
+def test_muon_does_what_torch_does_in_bfloat16(shape, monkeypatch):
+    monkeypatch.setattr(muon, "fast_type", lambda device: torch.bfloat16)
+    start, options = torch.randn(shape, generator=seeded(0)), {"lr": 1e-2, "weight_decay": 0.1}
+    ours, theirs = nn.Parameter(start.clone()), nn.Parameter(start.clone())
+    own = Muon([ours], **options)
+    reference = torch.optim.Muon([theirs], adjust_lr_fn="match_rms_adamw", **options)
+    for k in range(20):
+        ours.grad = torch.randn(shape, generator=seeded(k))
+        theirs.grad = ours.grad.clone()
+        own.step()
+        reference.step()
+    assert (start - theirs).abs().max() > 1e-2
+    torch.testing.assert_close(ours, theirs, atol=1e-7, rtol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(24, 8), (8, 24), (32, 16)])
+def test_muon_brings_singular_values_near_one_and_keeps_their_vectors(shape):
+    matrix = torch.randn(shape, generator=seeded(1)).double()
+    made = orthogonal(matrix, torch.float64)
+    u, _, v = torch.linalg.svd(matrix, full_matrices=False)
+    values = u.T @ made @ v.T
+    assert values.diagonal().min() > 0.6
+    assert values.diagonal().max() < 1.3
+    torch.testing.assert_close(values, values.diagonal().diag())
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
 
 
 class Tagged(nn.Module):

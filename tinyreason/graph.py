@@ -7,8 +7,8 @@ which the recorded step reads and, at its end, writes; and what the host changes
 the trainer's own `advance`, and does not know.
 
 Only steps that are all alike can be recorded. A new depth is recorded anew; where depths or states
-are drawn at random, or an optimizer keeps its learning rate on the host, steps run as ever, and one
-line says so.
+are drawn at random, or an optimizer rounds its learning rate, steps run as ever, and one line says
+so.
 """
 
 import time
@@ -227,7 +227,7 @@ def different(trainer: "Trainer") -> str | None:
     if trainer.model.config.drops_cells:
         return "the shapes of the model depend on numbers"
     if not trainer.optimizers.recordable:
-        return "torch's optimizers keep their learning rate on the host"
+        return "torch's AdamW rounds a learning rate that lies on the device"
     return None
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from tinyreason import earlier
 from tinyreason.device import widest
 from tinyreason.errors import UserError
+from tinyreason.muon import Muon
 from tinyreason.options import Options, chosen, option
 from tinyreason.puzzle_embedding import PuzzleEmbedding
 from tinyreason.tags import Tag, tag_of
@@ -153,10 +154,8 @@ class Optimizers:
 
     @property
     def recordable(self) -> bool:
-        """All rules can read their learning rate from the device: torch's own take it to the host,
-        or round it to float32 first.
-        """
-        return all(isinstance(optimizer, AdamATan2) for optimizer in self.optimizers)
+        """All rules can read their learning rate from the device: torch's rounds it to float32."""
+        return not any(isinstance(optimizer, torch.optim.AdamW) for optimizer in self.optimizers)
 
     def keep_rates_on(self, device: torch.device) -> None:
         """From here on learning rates are tensors, which `schedule_next` writes: the same bits."""
@@ -207,11 +206,8 @@ def make_optimizers(model: nn.Module, config: OptimConfig) -> list[torch.optim.O
     options = {"lr": config.lr, "betas": tuple(config.betas), "weight_decay": config.weight_decay}
     optimizers = [rule(groups_of(rest, config.lr, config.weight_decay), **options)]
     if muon:
-        # match_rms_adamw scales the orthogonal update to the size of an Adam step, so muon_lr is on
-        # Adam's scale
-        options = {"lr": config.muon_lr, "weight_decay": config.muon_weight_decay}
-        groups = groups_of(muon, config.muon_lr, config.muon_weight_decay)
-        optimizers.append(torch.optim.Muon(groups, adjust_lr_fn="match_rms_adamw", **options))
+        lr, weight_decay = config.muon_lr, config.muon_weight_decay
+        optimizers.append(Muon(groups_of(muon, lr, weight_decay), lr, weight_decay))
     return optimizers
 
 
