@@ -95,6 +95,10 @@ def train(config: Config, ranks: Ranks = ALONE) -> dict:
                 return finish(run, found)
             except Stopped:
                 leave(run, stop)
+            except Exception as error:
+                if not stop.interrupted or isinstance(error, UserError):
+                    raise
+                leave_broken(run, stop, error)
     finally:
         run.tracker.finish()
         run.folder.release()
@@ -260,6 +264,15 @@ def leave(run: Run, stop: Stop) -> None:
     stop.agree(run.trainer.ranks.largest)
     saved = "saved; the same command resumes from here" if save(run) else "which could not be saved"
     say(f"stopped by {stop.signal.name} at step {run.trainer.steps}, {saved}")
+    sys.exit(stop.code)
+
+
+def leave_broken(run: Run, stop: Stop, error: Exception) -> None:
+    """Exit without saving: a terminal's Ctrl-C also goes to the processes that a step waits for, as
+    the compiler's, and the step cannot be finished.
+    """
+    lost = f"within step {run.trainer.steps + 1}, which broke off ({type(error).__name__})"
+    say(f"stopped by {stop.signal.name} {lost}; the same command goes on from the last checkpoint")
     sys.exit(stop.code)
 
 

@@ -302,6 +302,34 @@ def test_signals_that_come_while_saving_wait(here, monkeypatch, capsys):
     assert checkpoint.newest(Path("runs/run/checkpoints")).name == "step_00000005.pt"
 
 
+@pytest.mark.parametrize("error", [RuntimeError("the compiler was interrupted"), UserError("why")])
+def test_a_step_that_breaks_off_at_ctrl_c_is_told_in_a_line_and_not_saved(
+    error, here, monkeypatch, capsys
+):
+    """A terminal's Ctrl-C goes to the processes of a compiler too."""
+    honest = Trainer.step
+
+    def broken(trainer: Trainer) -> None:
+        if trainer.steps == 5:
+            os.kill(os.getpid(), signal.SIGINT)
+            raise error
+        honest(trainer)
+
+    monkeypatch.setattr(Trainer, "step", broken)
+    with pytest.raises((SystemExit, UserError)) as left:
+        train.train(small_run("run", "steps=8", "save_every=2"))
+    assert checkpoint.newest(Path("runs/run/checkpoints")).name == "step_00000004.pt"
+    if isinstance(error, UserError):  # has its own line
+        assert left.value is error
+        return
+    assert left.value.code == 130
+    assert (
+        "stopped by SIGINT within step 6, which broke off (RuntimeError)" in capsys.readouterr().out
+    )
+    monkeypatch.setattr(Trainer, "step", honest)
+    assert train.train(small_run("run", "steps=8", "save_every=2"))["steps"] == 8
+
+
 # ---- save at every step
 
 
