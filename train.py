@@ -96,7 +96,7 @@ def train(config: Config, ranks: Ranks = ALONE) -> dict:
             except Stopped:
                 leave(run, stop)
             except Exception as error:
-                if not stop.interrupted or isinstance(error, UserError):
+                if stop.signal is None or isinstance(error, UserError):
                     raise
                 leave_broken(run, stop, error)
     finally:
@@ -215,6 +215,7 @@ def begin(config: Config, ranks: Ranks = ALONE) -> Run:
         if device.type == "cpu":  # not in the folder: another machine may use the run
             config = for_all(lambda one: with_cpu_type(one, task.facts, made_on), config, ranks)
             use_threads(config, task.facts, made_on)
+            torch.set_num_threads(ranks.shared(torch.get_num_threads()))  # chosen by one clock
         torch.manual_seed(config.seed)
         stream = Stream(splits["train"], task.augment, config.seed)
         trainer = Trainer(config, task.facts, stream, device, ranks, kernels_of(made_on, device))
@@ -268,8 +269,8 @@ def leave(run: Run, stop: Stop) -> None:
 
 
 def leave_broken(run: Run, stop: Stop, error: Exception) -> None:
-    """Exit without saving: a terminal's Ctrl-C also goes to the processes that a step waits for, as
-    the compiler's, and the step cannot be finished.
+    """Exit without saving: a terminal's Ctrl-C, or a signal to a whole group, also reaches the
+    processes that a step waits for, as the compiler's, and the step cannot be finished.
     """
     lost = f"within step {run.trainer.steps + 1}, which broke off ({type(error).__name__})"
     say(f"stopped by {stop.signal.name} {lost}; the same command goes on from the last checkpoint")

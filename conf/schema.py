@@ -50,7 +50,7 @@ class Config(Training):
     scale: str
     name: str | None
     device: str
-    deterministic: bool  # on CUDA: the same bits each time
+    deterministic: bool  # the same bits each time
     init: str | None  # begin from weights alone: a run, an export, hub:...
     resume: str  # auto | true | false | path
     resume_override: bool  # go on although options have changed

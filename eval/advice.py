@@ -8,8 +8,12 @@ STILL = 0.98  # of the first loss: no progress worth the name
 def cannot_learn(config: Config) -> list[str]:
     """What keeps a run from learning anything, or from showing it, whatever its data."""
     notes, optim = [], config.optim
+    muon = optim.matrices == "muon"
     if not optim.lr:
-        notes.append("optim.lr=0: the weights will not move")
+        what = "embeddings and heads" if muon else "the weights"
+        notes.append(f"optim.lr=0: {what} will not move")
+    if muon and not optim.muon_lr:
+        notes.append("optim.muon_lr=0: the matrices of the cores will not move")
     if optim.warmup >= config.steps:
         told = f"optim.warmup={optim.warmup} is not shorter than steps={config.steps}"
         notes.append(f"{told}: the learning rate never reaches optim.lr={optim.lr:g}")

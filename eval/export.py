@@ -26,6 +26,7 @@ from tinyreason.hub import hub_parts, reason_of
 from tinyreason.models import RecursiveModel
 from tinyreason.run import checkpoint
 from tinyreason.run.chosen import state_of
+from tinyreason.run.console import say
 from tinyreason.run.machine import versions
 from tinyreason.trained import Trained
 from tinyreason.untrusted import read_object
@@ -47,7 +48,11 @@ def share(trained: Trained) -> tuple[Exported, RecursiveModel]:
     config, run, model = trained.config, trained.path, trained.model
     if isinstance(config, Exported):
         return config, model
-    step = state_of(run, trained.checkpoint)[1]["step"]
+    state = state_of(run, trained.checkpoint)[1]
+    step = state["step"]
+    trained_in = state["made_on"].get("dtype", "float32")
+    if config.model.dtype == "auto" and trained_in != "float32":
+        say(f"note: trained in {trained_in}; an export answers in what its device multiplies fast")
     made = {
         "run": run.name,
         "step": step,

@@ -31,14 +31,13 @@ from conf.cli import choose_scale, composed, one_line
 from conf.schema import training_config
 from eval.begin import settled
 from eval.cost.report import refuse_bare, split
-from eval.speed import random_trainer
+from eval.speed import random_trainer, warm_up
 from tinyreason.errors import UserError
 from tinyreason.ranks import refuse_uneven
 from tinyreason.run.place import VARIABLES
 from tinyreason.several import joined
 from tinyreason.trainer import Trainer
 
-WARM_UP = 3  # steps
 USUAL = {"ways": "1x1,2x1,1x2", "weak": "false", "steps": "10", "repeats": "7"}
 FORMS = {
     "ways": r"[1-9]\d{0,2}x[1-9]\d{0,2}(,[1-9]\d{0,2}x[1-9]\d{0,2})*",
@@ -56,7 +55,7 @@ def work(words: list[str]) -> None:
     with joined(config.device, config.deterministic) as ranks:
         torch.manual_seed(0)  # the same weights on all of them
         trainer = random_trainer(config, ranks)
-        timed(trainer, WARM_UP)
+        timed(trainer, warm_up(trainer))
         while sys.stdin.readline() not in ("end\n", ""):
             timed(trainer, int(steps))
 

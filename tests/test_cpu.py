@@ -51,6 +51,7 @@ def test_what_is_set_or_was_saved_is_not_chosen_again(four_threads, monkeypatch)
     assert torch.get_num_threads() == 2
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     assert cpu.settle_threads(64, 8, 16, torch.float32) is None
+    monkeypatch.delenv("OMP_NUM_THREADS")
     torch.set_num_threads(1)
     assert cpu.settle_threads(64, 8, 16, torch.float32) is None
 

@@ -5,7 +5,7 @@
 
 from typing import Any
 
-__version__ = "0.6.0"
+__version__ = "0.6.1"
 __all__ = ["load"]
 
 

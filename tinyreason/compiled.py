@@ -6,6 +6,7 @@ a restart.
 """
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from torch import nn
@@ -16,8 +17,14 @@ WHERE = "TORCHINDUCTOR_CACHE_DIR"  # what is set already stays
 
 
 def keep_what_is_compiled() -> None:
-    """Before anything is: the compiler then settles on a place."""
-    os.environ.setdefault(WHERE, str(cache_folder()))
+    """Before anything is: the compiler then settles on a place. Where there is no home that can be
+    written to, as in a container, that is PyTorch's own.
+    """
+    with suppress(OSError, RuntimeError):
+        folder = cache_folder()
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK):
+            os.environ.setdefault(WHERE, str(folder))
 
 
 def compile_cores(model: nn.Module) -> None:

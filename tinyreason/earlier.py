@@ -38,6 +38,12 @@ SEARCHES = {  # of gradient=phantom and implicit, since 0.4
     "jacobian": 0.0,
     "vectors": 1,
 }
+MADE_ON = {  # what a checkpoint is made on, where versions before 0.6 did not say so
+    "tinyreason": "before 0.6.1",
+    "kernels": "plain",
+    "dtype": "float32",
+    "ranks": 1,
+}
 ADDED_TO_DEPTHS = {"poisson": {"ramp": 0}}
 FILES = {"ambiguous": "drop", "bad": "refuse", "columns": None}  # of tasks, since 0.3
 # of `eval`, since 0.4; `confidence` since 0.5
@@ -79,6 +85,11 @@ def options(config: dict[str, Any]) -> dict[str, Any]:
         config["gradient"] = gradient(model.pop("gradient"))
         config.setdefault("depth", {"name": "fixed"})
     return config
+
+
+def made_on(saved: dict[str, Any]) -> dict[str, Any]:
+    """Of a checkpoint, see `Trainer.made_on`."""
+    return MADE_ON | saved
 
 
 def bank(task: dict[str, Any]) -> dict[str, Any]:

@@ -92,6 +92,8 @@ class Trainer:
     ):
         self.config, self.device, self.ranks = asdict(config), device, ranks
         self.batch, self.seed = config.batch, config.seed
+        if device.type == "cuda" and device.index is not None:
+            torch.cuda.set_device(device)  # Triton launches on the current one, not on its inputs'
         self.slots = ranks.slots(config.batch)
         own = self.slots.stop - self.slots.start
         size = min(config.slots_at_once, own)
@@ -260,10 +262,8 @@ class Trainer:
         Raises KeyError, ValueError, RuntimeError or TypeError if `saved` is not of such a model and
         optimizer.
         """
-        here = self.made_on()
-        changed = [
-            f"{k} {v} is now {here.get(k)}" for k, v in saved["made_on"].items() if v != here.get(k)
-        ]
+        here, made_on = self.made_on(), earlier.made_on(saved["made_on"])
+        changed = [f"{k} {v} is now {here.get(k)}" for k, v in made_on.items() if v != here.get(k)]
         learnt = {field.name for field in fields(Training)}
         before = earlier.options(saved["config"])
         changed += differences({k: v for k, v in before.items() if k in learnt}, self.config)

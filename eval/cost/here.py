@@ -14,7 +14,7 @@ import torch
 from conf.schema import Config
 from eval.begin import settled
 from eval.cost import measure
-from eval.speed import random_trainer
+from eval.speed import random_trainer, warm_up
 from tinyreason.device import pick_device
 from tinyreason.run.machine import peak_memory
 from tinyreason.trainer import Trainer
@@ -22,7 +22,6 @@ from tinyreason.trainer import Trainer
 SECONDS = 20
 LONG = 4  # seconds of a step, above which fewer slots are timed
 FIRST = 2  # slots of the first look, on a CPU
-WARM_UP = 2  # steps, compilation included
 LEAST = 3  # steps that are timed, however long they take
 
 
@@ -73,7 +72,7 @@ def step_times(trainer: Trainer, seconds: float) -> list[float]:
     those before take less.
     """
     trainer.steps = trainer.config["steps"]
-    for _ in range(WARM_UP):
+    for _ in range(warm_up(trainer)):
         trainer.step()
     times, began = [], time.monotonic()
     while len(times) < LEAST or time.monotonic() - began < seconds:

@@ -17,15 +17,15 @@ from data.registry import facts_of
 from eval.cost import measure, memory
 from eval.cost.model_estimate import depth_of
 from eval.cost.model_predicted import SegmentCost, estimate, predicted
-from eval.speed import random_trainer
+from eval.speed import PLAIN, random_trainer
 from tinyreason.depth import DepthConfig
 from tinyreason.gradient import GradientConfig
 from tinyreason.losses import total
 from tinyreason.models import dtype_of
 from tinyreason.trainer import Trainer
 
-# compilers, and kernels and graphs chosen by timing, change what is kept and what can be counted
-AS_WRITTEN = {"compile": "false", "kernels": "plain", "graph": "false"}
+# all slots at once, as the estimate has them
+AS_WRITTEN = PLAIN | {"micro_batch": None}
 
 
 def with_scheme(config: Config, gradient: GradientConfig, recompute: bool) -> Config:

@@ -39,14 +39,13 @@ from eval.begin import settled
 from eval.cost.report import count_of, refuse_bare, split, writable
 from eval.speed import measure, report
 from eval.speed.baseline import make_plain
-from eval.speed.made import fitted_here, random_trainer
+from eval.speed.made import PLAIN, fitted_here, random_trainer
 from tinyreason.errors import UserError
 from tinyreason.run.atomic import write_whole
 from tinyreason.run.console import say
 from tinyreason.run.deterministic import deterministic
 
 OWN = {"repeats": "5", "baseline": "false", "threads": None, "json": None}
-PLAIN = {"compile": "false", "kernels": "plain", "graph": "false"}
 
 
 def variants(words: list[str]) -> dict[str, list[str]]:

@@ -15,6 +15,10 @@ from tinyreason.solver import Solver
 from tinyreason.trainer import Trainer
 
 PUZZLES = 1024
+# compilers, and kernels and graphs chosen by timing, change what is kept and what can be counted
+PLAIN = {"compile": "false", "kernels": "plain", "graph": "false"}
+WARM_UP = 2  # steps before any is timed, compilation included
+RECORDED = 6  # where one of them is tried as a CUDA graph
 
 
 def random_puzzles(facts: Facts) -> Puzzles:
@@ -38,6 +42,11 @@ def random_trainer(config: Config, ranks: Ranks = ALONE) -> Trainer:
     stream = Stream(random_puzzles(facts), lambda rows, copy, rng: rows, seed=0)
     device = pick_device(config.device)
     return Trainer(fitted_here(config, ranks), facts, stream, device, ranks)
+
+
+def warm_up(trainer: Trainer) -> int:
+    """How many steps of a trainer to leave out."""
+    return WARM_UP if trainer.graph is None else RECORDED
 
 
 def one_segment(trainer: Trainer, config: Config) -> Solver:

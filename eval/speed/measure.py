@@ -16,14 +16,12 @@ from eval.cost.measure import seconds
 from eval.cost.memory import peak_increase
 from eval.cost.model_measured import estimate
 from eval.data_speed import drawing
-from eval.speed.made import one_segment, random_puzzles
+from eval.speed.made import one_segment, random_puzzles, warm_up
 from tinyreason.feed import Stream
 from tinyreason.puzzle import Puzzles
 from tinyreason.run.deterministic import deterministic
 from tinyreason.trainer import Trainer
 
-WARM_UP = 2  # steps before any is timed, compilation included
-RECORDED = 5  # of a step that is to be recorded as a CUDA graph
 SIDE = {"cpu": 2048, "cuda": 8192}  # of the square matrices whose product is the yardstick
 
 
@@ -73,7 +71,7 @@ def begun(name: str, config: Config, trainer: Trainer) -> Timed:
     trainer.steps = config.steps
     with deterministic(config.deterministic):
         found = Timed(name, config, trainer, seconds(trainer.step, trainer.device))
-        for _ in range(WARM_UP - 1 if trainer.graph is None else RECORDED):
+        for _ in range(warm_up(trainer) - 1):
             trainer.step()
     return found
 

@@ -18,7 +18,7 @@ from tinyreason.models import RecursiveModel
 from tinyreason.run.console import say
 
 KERNELS = ("auto", "plain", "triton")
-TYPES = (torch.float32, torch.bfloat16, torch.float16)
+TYPES = (torch.float32, torch.bfloat16)
 
 
 class Site(NamedTuple):

@@ -2,8 +2,9 @@
 in speed.
 
 A GPU's fastest kernels add in whatever order their threads arrive, and compiled ones are chosen by
-timing them. On a CPU nothing changes: there the order is fixed by the number of threads. Source:
-PyTorch's notes on reproducibility, https://docs.pytorch.org/docs/stable/notes/randomness.html
+timing them. On a CPU the order is fixed by the number of threads; neither that nor the number type
+is then chosen by timing. Source: PyTorch's notes on reproducibility,
+https://docs.pytorch.org/docs/stable/notes/randomness.html
 """
 
 import os

@@ -28,16 +28,13 @@ def machine_of(device: torch.device) -> dict:
     """What has to be the same for two runs to be bitwise the same."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     order = {"threads": torch.get_num_threads(), "deterministic": repeats(device)}
-    return {"device": device.type, "hardware": name} | order | libraries()
+    return {"device": device.type, "hardware": name} | order | versions()
 
 
 def versions() -> dict[str, str]:
-    """For results and exports: ours too, which may change without changing a number."""
-    return libraries() | {"tinyreason": __version__}
-
-
-def libraries() -> dict[str, str]:
+    """Of what computes: ours too, which may round otherwise from one to the next."""
     return {
+        "tinyreason": __version__,
         "python": platform.python_version(),
         "torch": str(torch.__version__),
         "numpy": np.__version__,

@@ -16,8 +16,11 @@ NAMES = ("SIGTERM", "SIGINT", "SIGUSR1")  # the last is not on Windows
 SIGNALS = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))
 
 
-class Stopped(Exception):
-    """A signal came while nothing was under way that has to be finished."""
+class Stopped(BaseException):
+    """A signal came while nothing was under way that has to be finished.
+
+    Compilers make errors of their own of every Exception that crosses them, so it is none.
+    """
 
 
 class Stop:
