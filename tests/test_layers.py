@@ -143,3 +143,19 @@ def test_compiled_cores_are_kept_between_runs(monkeypatch, tmp_path):
     monkeypatch.setenv(compiled.WHERE, "mine")
     compiled.keep_what_is_compiled()
     assert os.environ[compiled.WHERE] == "mine"
+
+
+@pytest.mark.parametrize("home", ["a file", "none"])
+def test_without_a_home_to_write_to_the_compiler_keeps_its_own_place(home, monkeypatch, tmp_path):
+    monkeypatch.delenv(compiled.WHERE, raising=False)
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    if home == "none":
+        monkeypatch.delenv("XDG_CACHE_HOME")
+        monkeypatch.setattr(compiled.Path, "home", no_home)
+    compiled.keep_what_is_compiled()
+    assert compiled.WHERE not in os.environ
+
+
+def no_home():
+    raise RuntimeError("Could not determine home directory.")

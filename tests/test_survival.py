@@ -22,6 +22,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import tinyreason
 import train
 from data.registry import load_task
 from tests import tiny
@@ -439,6 +440,15 @@ def test_another_number_of_threads_or_another_version_is_said(tmp_path):
     changed = trainer.load_state_dict(state)
     assert [line.split()[0] for line in changed] == ["threads", "torch"]
     assert "99" in changed[0]
+
+
+def test_a_checkpoint_of_an_earlier_version_is_said_to_round_otherwise(tmp_path):
+    trainer = fresh("trm full")
+    state = trainer.state_dict()
+    for name in ("tinyreason", "kernels", "dtype", "ranks"):
+        del state["made_on"][name]
+    (changed,) = trainer.load_state_dict(state)
+    assert changed == f"tinyreason before 0.6.1 is now {tinyreason.__version__}"
 
 
 # ---- the folder

@@ -41,6 +41,13 @@ PUZZLE = "12..3.......2..1"
 MAZE = "S  #   \n ####  \n".replace("\n", "")
 
 
+def test_the_9x9_sudokus_of_newspapers_are_solved_by_what_ships():
+    question = "53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5....8..79"
+    answer = "534678912672195348198342567859761423426853791713924856961537284287419635345286179"
+    solved = tinyreason.load(str(ROOT / "pretrained/sudoku9"), device="cpu").solve([question])
+    assert solved.answers == [answer]
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory) -> Path:
     root, before = tmp_path_factory.mktemp("work"), Path.cwd()
