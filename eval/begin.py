@@ -11,6 +11,7 @@ from conf.schema import Config
 from data.registry import facts_of, load_task
 from data.task import Task
 from eval.load import changed, weights_for_init
+from tinyreason import earlier
 from tinyreason.cpu import fast_cpu_type, settle_threads
 from tinyreason.device import pick_device
 from tinyreason.errors import UserError
@@ -114,7 +115,7 @@ def kernels_of(made_on: dict | None, device: torch.device) -> str | None:
     here = machine_of(device)
     if made_on is None or any(made_on[key] != here[key] for key in ("device", "hardware")):
         return None
-    return made_on.get("kernels", "plain")  # which versions had that knew no others
+    return earlier.made_on(made_on)["kernels"]
 
 
 def sizes_of_layer(config: Config, facts: Facts) -> tuple[int, int, int]:

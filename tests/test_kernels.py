@@ -148,7 +148,7 @@ def test_a_model_trains_on_them_as_on_plain_ones():
         torch.manual_seed(0)
         trainer = random_trainer(tiny.config(*words))
         found = layers_of(trainer.model, 17)
-        assert [name.split()[0] for name in found] == ["token", "SwiGLU"]
+        assert [" ".join(name.split()[:2]) for name in found] == ["Triton token", "Triton SwiGLU"]
         for layers in found.values() if fused else ():
             fuse(layers)
         trainers.append(tiny.steps(trainer, 2))
@@ -174,7 +174,7 @@ def test_a_trial_finds_them_equal_to_a_real_layer(mixes):
     layer = TokenMixer(9, Inner(2, 8)) if mixes else SwiGLU(12, Inner(2, 8))
     x, dy = (drawn_as_the_run((2, 9, 12), seed, torch.float32, tiny.CPU) for seed in range(2))
     found = trial(layer, x, dy, kernel_of(layer), compiled=False, timed=False)
-    assert found == Found(True, "triton, equal to plain")
+    assert found == Found(True, "taken, equal to plain")
     assert layer.fused is None
 
 

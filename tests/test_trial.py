@@ -4,17 +4,26 @@ import sys
 
 import pytest
 import torch
+from torch.nn.attention import SDPBackend
 
 import train
 from eval.begin import kernels_of
 from eval.speed import random_trainer
 from tests import tiny
+from tests.marks import hostile
 from tinyreason import kernels, trainer
 from tinyreason.errors import UserError
 from tinyreason.feed import Feed
-from tinyreason.kernels import Site, choose_kernels, impossible
-from tinyreason.kernels.trial import Found, Outcome, distance, drawn, judged
-from tinyreason.layers import SwiGLU
+from tinyreason.kernels import (
+    Site,
+    choose_kernels,
+    cudnn,
+    impossible,
+    kernel_of,
+    use_kernels,
+)
+from tinyreason.kernels.trial import Found, Outcome, distance, drawn, judged, trial
+from tinyreason.layers import Attention, SwiGLU
 from tinyreason.run.deterministic import deterministic
 from tinyreason.run.machine import machine_of
 
@@ -33,10 +42,10 @@ def close() -> Outcome:
 def test_the_faster_of_two_that_agree_is_taken():
     milliseconds = {right: 2.0, close: 1.5}
     found = judged(right, close, 1e-4, milliseconds.get)
-    assert found == Found(True, "triton, 1.500 ms against 2.000 ms forward and backward")
+    assert found == Found(True, "taken, 1.500 ms against 2.000 ms forward and backward")
     milliseconds = {right: 1.0, close: 1.5}
     found = judged(right, close, 1e-4, milliseconds.get)
-    assert found == Found(False, "plain, Triton 1.500 ms against 1.000 ms forward and backward")
+    assert found == Found(False, "not taken, 1.500 ms against 1.000 ms forward and backward")
 
 
 def test_without_a_clock_being_right_is_enough():
@@ -54,14 +63,14 @@ def test_one_that_is_wrong_in_any_gradient_is_never_timed(name, value):
 
     found = judged(right, other, 1e-4, never)
     assert not found.taken
-    assert found.why.startswith(f"plain, Triton is wrong in {name} by ")
+    assert found.why.startswith(f"not taken, it is wrong in {name} by ")
 
 
 def test_one_that_fails_is_plain_and_its_first_line_is_told():
     def fails() -> Outcome:
         raise RuntimeError("out of resource: shared memory\nRequired: 1\n")
 
-    told = "plain, Triton failed (RuntimeError: out of resource: shared memory)"
+    told = "not taken, it failed (RuntimeError: out of resource: shared memory)"
     assert judged(right, fails, 1e-4, None) == Found(False, told)
 
 
@@ -107,10 +116,51 @@ def test_what_was_chosen_is_saved_and_a_resumed_run_says_where_it_is_another():
     trainer = random_trainer(tiny.config(*words, "model.heads=2"))
     saved = trainer.state_dict()
     assert trainer.load_state_dict(saved) == []
-    saved["made_on"]["kernels"] = "triton (SwiGLU 16x32)"
-    assert trainer.load_state_dict(saved) == ["kernels triton (SwiGLU 16x32) is now plain"]
+    saved["made_on"]["kernels"] = "Triton SwiGLU 16x32"
+    assert trainer.load_state_dict(saved) == ["kernels Triton SwiGLU 16x32 is now plain"]
     del saved["made_on"]["kernels"]  # of a version before
     assert trainer.load_state_dict(saved) == []
+
+
+# ---- cuDNN's attention, for which another backend of PyTorch stands on a CPU
+
+CUDNN = "cuDNN attention 2x18x8"
+
+
+@pytest.mark.parametrize(
+    ("backend", "why"),
+    [
+        (SDPBackend.MATH, "taken, equal to plain"),
+        (SDPBackend.CUDNN_ATTENTION, "not taken, it failed ("),
+    ],
+)
+@pytest.mark.parametrize("compiled", [False, hostile(True)])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of PyTorch's compiler
+def test_attention_is_that_of_the_backend_where_there_is_one(backend, why, compiled, monkeypatch):
+    monkeypatch.setattr(cudnn, "BACKEND", backend)
+    layer = Attention(16, 2, 18, rotary=True)
+    x, dy = (drawn((2, 18, 16), seed, torch.float32, tiny.CPU) for seed in range(2))
+    found = trial(layer, x, dy, kernel_of(layer), compiled, timed=False)
+    assert found.why.startswith(why)
+    assert found.taken == (backend == SDPBackend.MATH)
+    assert layer.fused is None
+
+
+def test_attention_gets_what_was_chosen_for_it():
+    model = tiny.model(mix="attention")
+    use_kernels(f"Triton SwiGLU 1x1, {CUDNN}", model, 18)
+    fused = {type(m): m.fused for m in model.modules() if hasattr(m, "fused")}
+    assert fused == {Attention: cudnn.attention, SwiGLU: None}
+
+
+def test_triton_alone_leaves_attention_as_it_is(pretended, monkeypatch):
+    monkeypatch.setattr(
+        kernels, "layers_of", lambda model, tokens: {CUDNN: [Attention(16, 2, 18, True)]}
+    )
+    on_a_card = SITE._replace(device=CARD)
+    assert choose_kernels("triton", tiny.model(mix="attention"), on_a_card, False) == "plain"
+    pretended.append(True)
+    assert choose_kernels("auto", tiny.model(mix="attention"), on_a_card, False) == CUDNN
 
 
 # ---- a run that goes on
@@ -139,7 +189,7 @@ def pretended(feed, monkeypatch) -> list[bool]:
     faster = []
 
     def layers_of(model, tokens):
-        return {"SwiGLU": [m for m in model.modules() if isinstance(m, SwiGLU)]}
+        return {"Triton SwiGLU": [m for m in model.modules() if isinstance(m, SwiGLU)]}
 
     def trial(layer, x, dy, kernel, compiled, timed):
         return Found(faster.pop(0), "tried")
@@ -162,7 +212,7 @@ def test_a_run_goes_on_with_its_kernels_whatever_a_clock_would_say_now(first, fe
 
     pretended[:] = [first, first, not first]
     whole, half = tiny.steps(fresh(), 4), tiny.steps(fresh(), 2)
-    assert whole.kernels == ("triton (SwiGLU)" if first else "plain")
+    assert whole.kernels == ("Triton SwiGLU" if first else "plain")
     assert any(m.fused for m in whole.averaged.modules() if isinstance(m, SwiGLU)) == first
     saved = half.state_dict()
     resumed = fresh(saved["made_on"]["kernels"])
@@ -179,23 +229,25 @@ def test_with_deterministic_nothing_is_timed(pretended, capsys):
     with deterministic(True):
         assert choose_kernels("auto", tiny.model(), on_a_card, twice=False) == "plain"
         assert "nothing is timed" in capsys.readouterr().out
-        had = choose_kernels("auto", tiny.model(), on_a_card, False, "triton (SwiGLU)")
-        assert had == "triton (SwiGLU)"
+        had = choose_kernels("auto", tiny.model(), on_a_card, False, "Triton SwiGLU")
+        assert had == "Triton SwiGLU"
         pretended.append(True)  # equality alone
-        assert choose_kernels("triton", tiny.model(), on_a_card, False) == "triton (SwiGLU)"
+        assert choose_kernels("triton", tiny.model(), on_a_card, False) == "Triton SwiGLU"
 
 
 def test_what_is_asked_for_goes_before_what_a_run_had(pretended):
     on_a_card = SITE._replace(device=CARD)
-    assert choose_kernels("plain", tiny.model(), on_a_card, False, "triton (SwiGLU)") == "plain"
+    assert choose_kernels("plain", tiny.model(), on_a_card, False, "Triton SwiGLU") == "plain"
     pretended.append(True)
-    assert choose_kernels("triton", tiny.model(), on_a_card, False, "plain") == "triton (SwiGLU)"
+    assert choose_kernels("triton", tiny.model(), on_a_card, False, "plain") == "Triton SwiGLU"
 
 
 def test_kernels_are_those_before_on_the_same_card_alone():
-    made_on = machine_of(tiny.CPU) | {"kernels": "triton (SwiGLU)"}
-    assert kernels_of(made_on, tiny.CPU) == "triton (SwiGLU)"
+    made_on = machine_of(tiny.CPU) | {"kernels": "Triton SwiGLU"}
+    assert kernels_of(made_on, tiny.CPU) == "Triton SwiGLU"
     assert kernels_of(machine_of(tiny.CPU), tiny.CPU) == "plain"  # of a version before
+    before = machine_of(tiny.CPU) | {"kernels": "triton (token mixer 97x512, SwiGLU 512x1536)"}
+    assert kernels_of(before, tiny.CPU) == "Triton token mixer 97x512, Triton SwiGLU 512x1536"
     assert kernels_of(made_on | {"hardware": "another card"}, tiny.CPU) is None
     assert kernels_of(None, tiny.CPU) is None
 

@@ -89,7 +89,10 @@ def options(config: dict[str, Any]) -> dict[str, Any]:
 
 def made_on(saved: dict[str, Any]) -> dict[str, Any]:
     """Of a checkpoint, see `Trainer.made_on`."""
-    return MADE_ON | saved
+    told = MADE_ON | saved
+    if names := re.fullmatch(r"triton \((.*)\)", told["kernels"]):  # until 0.6
+        told["kernels"] = ", ".join(f"Triton {name}" for name in names[1].split(", "))
+    return told
 
 
 def bank(task: dict[str, Any]) -> dict[str, Any]:

@@ -155,6 +155,8 @@ class Attention(nn.Module):
     given.
     """
 
+    fused: Callable | None = None  # another attention than PyTorch would take, see `kernels`
+
     def __init__(self, width: int, heads: int, length: int, rotary: bool, style: Style = TRM_STYLE):
         super().__init__()
         if width % heads or (rotary and (width // heads) % 2):
@@ -176,7 +178,7 @@ class Attention(nn.Module):
         if self.rotary is not None:
             q, k = self.rotary(q, positions), self.rotary(k, positions)
         q, k = self.qk_norm(q), self.qk_norm(k)
-        y = attended(q, k, v)
+        y = (self.fused or attended)(q, k, v)
         return self.out(rearrange(y, "b n s k -> b s (n k)"))
 
 

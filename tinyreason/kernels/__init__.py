@@ -1,8 +1,8 @@
-"""Which kernels a model runs on: plain PyTorch, or the Triton kernels beside this file where a card
-has shown that they are right and faster there.
+"""Which kernels a model runs on: plain PyTorch, or the Triton kernels beside this file and cuDNN's
+attention where a card has shown that they are right and faster there.
 
-`SwiGLU` and `TokenMixer` have a `fused`, which is None (plain) or one of these kernels. Triton is
-imported where it is needed alone: PyTorch's CPU builds come without it.
+`SwiGLU`, `TokenMixer` and `Attention` have a `fused`, which is None (plain) or one of these. Triton
+is imported where it is needed alone: PyTorch's CPU builds come without it.
 """
 
 from collections.abc import Callable
@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from tinyreason.errors import UserError
+from tinyreason.kernels import cudnn
 from tinyreason.kernels.trial import drawn, trial
-from tinyreason.layers import SwiGLU, TokenMixer
+from tinyreason.layers import Attention, SwiGLU, TokenMixer
 from tinyreason.models import RecursiveModel
 from tinyreason.run.console import say
 
@@ -55,21 +56,22 @@ def choose_kernels(
         return "plain"
     chosen = []
     for name, layers in layers_of(model, site.tokens).items():
+        if word == "triton" and name.startswith("cuDNN"):
+            continue
         layer, shape = layers[0], (site.slots, site.tokens, model.config.width)
         x, dy = (drawn(shape, seed, model.encoder.dtype, site.device) for seed in range(2))
         found = trial(layer, x, dy, kernel_of(layer), site.compiled, timed=word == "auto")
         say(f"kernels={word}: {name}: {found.why}")
         if found.taken:
             chosen.append(name)
-    return f"triton ({', '.join(chosen)})" if chosen else "plain"
+    return ", ".join(chosen) or "plain"
 
 
 def use_kernels(chosen: str, model: RecursiveModel, tokens: int) -> None:
     """Give the layers what `choose_kernels` chose."""
     if chosen != "plain":
-        names = chosen.removeprefix("triton (").removesuffix(")").split(", ")
         for name, layers in layers_of(model, tokens).items():
-            if name in names:
+            if name in chosen.split(", "):
                 fuse(layers)
 
 
@@ -98,15 +100,22 @@ def layers_of(model: nn.Module, tokens: int) -> dict[str, list[nn.Module]]:
     found: dict[str, list[nn.Module]] = {}
     for layer in mixers if tokens <= MOST_TOKENS else []:
         inner = layer.mlp.down.weight.shape[1]
-        found.setdefault(f"token mixer {tokens}x{inner}", []).append(layer)
+        found.setdefault(f"Triton token mixer {tokens}x{inner}", []).append(layer)
     for layer in model.modules():
         if type(layer) is SwiGLU and id(layer) not in inside:
             width, inner = layer.down.weight.shape
-            found.setdefault(f"SwiGLU {width}x{inner}", []).append(layer)
+            found.setdefault(f"Triton SwiGLU {width}x{inner}", []).append(layer)
+        if type(layer) is Attention:
+            name = (
+                f"cuDNN attention {layer.heads}x{tokens}x{layer.out.weight.shape[0] // layer.heads}"
+            )
+            found.setdefault(name, []).append(layer)
     return found
 
 
 def kernel_of(layer: nn.Module) -> Callable[..., Tensor]:
+    if isinstance(layer, Attention):
+        return cudnn.attention
     from tinyreason.kernels.mixer import token_mixer
     from tinyreason.kernels.swiglu import swiglu
 
@@ -114,6 +123,6 @@ def kernel_of(layer: nn.Module) -> Callable[..., Tensor]:
 
 
 def fuse(layers: list[nn.Module]) -> None:
-    """Let the layers run on their Triton kernel."""
+    """Let the layers run on their kernel."""
     for layer in layers:
         layer.fused = kernel_of(layer)

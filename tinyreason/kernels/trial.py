@@ -79,17 +79,17 @@ def judged(
         found = other()
     except Exception as error:  # of the compiler, the driver or the launch: any of many types
         reason = str(error).strip().split("\n")[0][:120]
-        return Found(False, f"plain, Triton failed ({type(error).__name__}: {reason})")
+        return Found(False, f"not taken, it failed ({type(error).__name__}: {reason})")
     for name, tensor in expected.items():
         apart = distance(found[name], tensor)
         if not apart <= tolerance:  # NaN too
-            return Found(False, f"plain, Triton is wrong in {name} by {apart:.1e}")
+            return Found(False, f"not taken, it is wrong in {name} by {apart:.1e}")
     del expected, found
     if clock is None:
-        return Found(True, "triton, equal to plain")
+        return Found(True, "taken, equal to plain")
     slow, fast = clock(plain), clock(other)
     how = f"{fast:.3f} ms against {slow:.3f} ms forward and backward"
-    return Found(True, f"triton, {how}") if fast < slow else Found(False, f"plain, Triton {how}")
+    return Found(True, f"taken, {how}") if fast < slow else Found(False, f"not taken, {how}")
 
 
 def distance(a: Tensor, b: Tensor) -> float:
