@@ -227,8 +227,9 @@ def test_every_range_and_choice_is_of_a_key_that_there_is():
             words = (f"model={made_for}", f"{axis}={name}", *WITH.get(name, ()))
             config = tiny.config(*(tiny.choice(name) if axis == "model" else words))
             config.check()
+            keys = flat(plain(config))
             for part, field, key, limits in options_of(config):
-                assert key in flat(plain(config))
+                assert key in keys
                 good = getattr(part, field)
                 assert limits["choices"] or limits["least"] is not None, key
                 wrong = ["no such"] if limits["choices"] else [limits["least"] - 1, float("nan")]

@@ -46,8 +46,8 @@ from tinyreason.untrusted import read_npy
 
 FEW = range(300)
 CASES = {"sudoku": 10_000, "maze": 10_000, "arc": 10_000, "folder": 4_000}
-CASES |= {"forms": 40_000, "npy": 10_000, "grid": 10_000}
-MORE = range(10_000, 30_000)
+CASES |= {"forms": 10_000, "npy": 10_000, "grid": 10_000}
+MORE = range(10_000, 40_000)
 MOST_MEMORY = 200 << 20  # bytes
 ROOT = Path(__file__).parents[1]
 HEADER = ["source", "question", "answer", "rating"]
