@@ -31,7 +31,7 @@ from conf.cli import choose_scale, composed, one_line
 from conf.schema import training_config
 from eval.begin import settled
 from eval.cost.report import refuse_bare, split
-from eval.speed import random_trainer, warm_up
+from eval.speed import random_trainer, steps_to_warm_up
 from tinyreason.errors import UserError
 from tinyreason.ranks import refuse_uneven
 from tinyreason.run.place import VARIABLES
@@ -55,7 +55,7 @@ def work(words: list[str]) -> None:
     with joined(config.device, config.deterministic) as ranks:
         torch.manual_seed(0)  # the same weights on all of them
         trainer = random_trainer(config, ranks)
-        timed(trainer, warm_up(trainer))
+        timed(trainer, steps_to_warm_up(trainer))
         while sys.stdin.readline() not in ("end\n", ""):
             timed(trainer, int(steps))
 

@@ -155,7 +155,7 @@ class Optimizers:
     @property
     def recordable(self) -> bool:
         """All rules can read their learning rate from the device: torch's rounds it to float32."""
-        return not any(isinstance(optimizer, torch.optim.AdamW) for optimizer in self.optimizers)
+        return all(isinstance(optimizer, AdamATan2 | Muon) for optimizer in self.optimizers)
 
     def keep_rates_on(self, device: torch.device) -> None:
         """From here on learning rates are tensors, which `schedule_next` writes: the same bits."""

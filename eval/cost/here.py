@@ -14,7 +14,7 @@ import torch
 from conf.schema import Config
 from eval.begin import settled
 from eval.cost import measure
-from eval.speed import random_trainer, warm_up
+from eval.speed import random_trainer, steps_to_warm_up
 from tinyreason.device import pick_device
 from tinyreason.run.machine import peak_memory
 from tinyreason.trainer import Trainer
@@ -72,7 +72,7 @@ def step_times(trainer: Trainer, seconds: float) -> list[float]:
     those before take less.
     """
     trainer.steps = trainer.config["steps"]
-    for _ in range(warm_up(trainer)):
+    for _ in range(steps_to_warm_up(trainer)):
         trainer.step()
     times, began = [], time.monotonic()
     while len(times) < LEAST or time.monotonic() - began < seconds:

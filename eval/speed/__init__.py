@@ -12,6 +12,6 @@ import os
 # or the profiler warns of memory that was there before it
 os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 
-from eval.speed.made import PLAIN, random_trainer, warm_up
+from eval.speed.made import PLAIN, random_trainer, steps_to_warm_up
 
-__all__ = ["PLAIN", "random_trainer", "warm_up"]
+__all__ = ["PLAIN", "random_trainer", "steps_to_warm_up"]

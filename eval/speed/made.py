@@ -44,7 +44,7 @@ def random_trainer(config: Config, ranks: Ranks = ALONE) -> Trainer:
     return Trainer(fitted_here(config, ranks), facts, stream, device, ranks)
 
 
-def warm_up(trainer: Trainer) -> int:
+def steps_to_warm_up(trainer: Trainer) -> int:
     """How many steps of a trainer to leave out."""
     return WARM_UP if trainer.graph is None else RECORDED
 

@@ -16,7 +16,7 @@ from eval.cost.measure import seconds
 from eval.cost.memory import peak_increase
 from eval.cost.model_measured import estimate
 from eval.data_speed import drawing
-from eval.speed.made import one_segment, random_puzzles, warm_up
+from eval.speed.made import one_segment, random_puzzles, steps_to_warm_up
 from tinyreason.feed import Stream
 from tinyreason.puzzle import Puzzles
 from tinyreason.run.deterministic import deterministic
@@ -71,7 +71,7 @@ def begun(name: str, config: Config, trainer: Trainer) -> Timed:
     trainer.steps = config.steps
     with deterministic(config.deterministic):
         found = Timed(name, config, trainer, seconds(trainer.step, trainer.device))
-        for _ in range(warm_up(trainer) - 1):
+        for _ in range(steps_to_warm_up(trainer) - 1):
             trainer.step()
     return found
 
